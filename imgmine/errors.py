@@ -1,0 +1,8 @@
+"""The base of every error that imgmine raises for a person to read.
+
+Subclasses live beside the code that raises them and carry the archive, the file and the offset they are about.
+"""
+
+
+class ImgmineError(Exception):
+    """Something that a person can act on; the message says what happened, where, and what to do."""

@@ -1,0 +1,85 @@
+"""Settings, read from the environment and from `.env` in the working folder: the one place where they are named.
+
+A variable in the environment wins over `.env`. Each has a default that works offline.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from imgmine.errors import ImgmineError
+
+
+class SettingError(ImgmineError):
+    """A setting has a value that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the environment decides. See `.env.example` for what each is for."""
+
+    home: Path
+    store: str
+    cache: Path
+    s3_endpoint: str | None
+    archive_org: str
+    collection: str
+    contact: str | None
+    embedder: str
+    reference: Path | None
+    anomaly_percentile: float
+    discover_runs_per_tick: int
+
+    @property
+    def scratch(self) -> Path:
+        """Where a running stage keeps its drafts; empty when nothing runs."""
+        return self.home / "scratch"
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of this process. Raises `SettingError` that names the variable at fault."""
+    if environ is None:
+        environ = {**{name: value or "" for name, value in dotenv_values(Path(".env")).items()}, **os.environ}
+    home = _folder(environ, "IMGMINE_HOME", Path(".imgmine"))
+    reference = environ.get("IMGMINE_REFERENCE")
+    return Settings(
+        home=home,
+        store=_store(environ.get("IMGMINE_STORE") or str(home / "store")),
+        cache=_folder(environ, "IMGMINE_CACHE", home / "cache"),
+        s3_endpoint=environ.get("IMGMINE_S3_ENDPOINT") or None,
+        archive_org=(environ.get("IMGMINE_ARCHIVE_ORG") or "https://archive.org").rstrip("/"),
+        collection=environ.get("IMGMINE_COLLECTION") or "archiveteam_imgur",
+        contact=environ.get("IMGMINE_CONTACT") or None,
+        embedder=environ.get("IMGMINE_EMBEDDER") or "efficientnet-lite0",
+        reference=Path(reference).expanduser().resolve() if reference else None,
+        anomaly_percentile=_number(environ, "IMGMINE_ANOMALY_PERCENTILE", 5.0, 0.0, 100.0),
+        discover_runs_per_tick=int(_number(environ, "IMGMINE_DISCOVER_RUNS", 0, 0, 200)),
+    )
+
+
+def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
+    return Path(environ.get(name) or default).expanduser().resolve()
+
+
+def _store(value: str) -> str:
+    if value.startswith("s3://"):
+        return value.rstrip("/")
+    if "://" in value:
+        raise SettingError(f"IMGMINE_STORE={value!r}: a folder or s3://bucket/prefix is wanted.")
+    return str(Path(value).expanduser().resolve())
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingError(f"{name}={text!r}: a number is wanted.") from None
+    if not least <= value <= most:
+        raise SettingError(f"{name}={text!r}: a number from {least:g} to {most:g} is wanted.")
+    return value

@@ -1,0 +1,112 @@
+"""Putting one archive's outputs of one stage into the store, and reading them back.
+
+Shards go first, under names that carry their digest; the tables that name them are put after that, each in one atomic
+put, the stage's last table last: it is what makes the outputs count. Shards that no table names any more go at the end.
+A run killed at any point so leaves the earlier tables readable with all the shards that they name.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imgmine.errors import ImgmineError
+from imgmine.store.base import NotInStore, Store
+from imgmine.store.shards import Shard
+from imgmine.store.tables import Provenance, parquet_metadata, table_key, to_parquet
+
+
+class StageIncomplete(ImgmineError):
+    """A stage's tables are in the store, but a shard that they name is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """One archive's part of a table as it is in the store: its bytes, and what they are known by."""
+
+    key: str
+    data: bytes
+    digest: str
+    metadata: Mapping[str, str]
+
+    def read(self) -> pa.Table:
+        """Return the rows."""
+        return pq.read_table(io.BytesIO(self.data))
+
+
+def content_digest(data: bytes) -> str:
+    """Return the hexadecimal BLAKE2b-128 of the bytes: what fingerprints and data versions are made from."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def fingerprint(**inputs: object) -> str:
+    """Return one digest for everything that a stage's output depends on: named digests, parameters, versions."""
+    canonical = "\n".join(f"{name}={inputs[name]!r}" for name in sorted(inputs))
+    return content_digest(canonical.encode())
+
+
+def read_table(store: Store, table: str, archive: str) -> PublishedTable:
+    """Read one archive's part of a table. Raises `NotInStore` where it was never published."""
+    key = table_key(table, archive)
+    data = store.get_bytes(key)
+    return PublishedTable(key, data, content_digest(data), parquet_metadata(data))
+
+
+def unchanged(store: Store, tables: Sequence[str], archive: str, inputs: str, shard_prefix: str | None) -> bool:
+    """Return whether these tables are published, were made from these inputs, and have all their shards."""
+    for table in tables:
+        try:
+            published = read_table(store, table, archive)
+        except NotInStore:
+            return False
+        if published.metadata.get("inputs") != inputs:
+            return False
+        if shard_prefix is not None:
+            present = {found.key for found in store.list(f"{shard_prefix}/{archive}/")}
+            if not _named_shards(published) <= present:
+                return False
+    return True
+
+
+def _named_shards(published: PublishedTable) -> set[str]:
+    return {key for key in published.metadata.get("shards", "").split("\n") if key}
+
+
+def publish(
+    store: Store,
+    archive: str,
+    tables: Mapping[str, pa.Table],
+    provenance: Provenance,
+    shards: Sequence[Shard] = (),
+    shard_prefix: str | None = None,
+    on_upload: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Publish a stage's tables (in the order given, the one that counts last) and return each one's digest.
+
+    `shard_prefix` is the folder of the stage's shards (`files`, `previews`); every shard of the archive in it that is
+    not among `shards` is removed at the end. `on_upload(done, total)` is told the bytes of shards put so far.
+    """
+    total = sum(shard.size for shard in shards)
+    done = 0
+    for shard in shards:
+        stored = store.stat(shard.key)
+        if stored is None or stored.size != shard.size:
+            store.put_file(shard.key, shard.path)
+        done += shard.size
+        if on_upload is not None:
+            on_upload(done, total)
+    digests = {}
+    named = {"shards": "\n".join(shard.key for shard in shards)} if shard_prefix is not None else {}
+    for name, table in tables.items():
+        data = to_parquet(table, provenance, named)
+        store.put_bytes(table_key(name, archive), data)
+        digests[name] = content_digest(data)
+    if shard_prefix is not None:
+        current = {shard.key for shard in shards}
+        for found in list(store.list(f"{shard_prefix}/{archive}/")):
+            if found.key not in current:
+                store.delete(found.key)
+    return digests
