@@ -1,0 +1,41 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else; everything is put into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo run test lint bench setup clean
+.DEFAULT_GOAL := help
+
+help: ## Show what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## Install everything into .venv, at the pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/imgmine setup
+	@touch $(READY)
+
+demo: $(READY) ## Mine the embedded miniature archive, then open the Dagster UI on the result
+	$(BIN)/imgmine demo
+
+run: $(READY) ## Start the Dagster UI and its daemon with the settings of .env
+	set -a; . ./.env; set +a; $(BIN)/dagster dev --workspace workspace.yaml
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## Lint, check types, run every test
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+bench: $(READY) ## Run every benchmark and print its table
+	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+clean: ## Remove the environment and the demo's data
+	rm -rf $(VENV) .imgmine

@@ -1,0 +1,41 @@
+"""A stage's working folder for one archive: emptied at the start, removed at the end, held by one process at a time.
+
+Nothing in it outlives the stage; what must be kept across runs belongs in the cache or the store.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imgmine.errors import ImgmineError
+
+
+class StageBusy(ImgmineError):
+    """Another process is at work on the same stage of the same archive."""
+
+
+@contextmanager
+def scratch_folder(root: Path, stage: str, archive: str) -> Iterator[Path]:
+    """Hold `<root>/<stage>/<archive>/` for this process and yield it, empty.
+
+    The lock is the kernel's and goes with the process, so a killed run leaves at most a folder that the next run of
+    the same partition empties. Raises `StageBusy`.
+    """
+    parent = root / stage
+    parent.mkdir(parents=True, exist_ok=True)
+    with (parent / f"{archive}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageBusy(
+                f"{stage} of {archive} is being made by another run on this machine. Wait for it, or end it."
+            ) from None
+        folder = parent / archive
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

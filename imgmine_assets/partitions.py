@@ -1,0 +1,20 @@
+"""The one partitioning of the graph: by archive identifier."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+archives = dg.DynamicPartitionsDefinition(name="archives")
+
+# One call builds one SQL statement with a variable for each key, and a stock SQLite refuses very long ones.
+_KEYS_A_CALL = 2_000
+
+
+def add_archives(instance: dg.DagsterInstance, identifiers: Sequence[str]) -> list[str]:
+    """Add those identifiers that are not partitions yet, in bulk, and return them in the order given."""
+    assert archives.name is not None
+    known = set(instance.get_dynamic_partitions(archives.name))
+    new = [identifier for identifier in dict.fromkeys(identifiers) if identifier not in known]
+    for start in range(0, len(new), _KEYS_A_CALL):
+        instance.add_dynamic_partitions(archives.name, new[start : start + _KEYS_A_CALL])
+    return new
