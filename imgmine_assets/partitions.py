@@ -7,7 +7,7 @@ import dagster as dg
 archives = dg.DynamicPartitionsDefinition(name="archives")
 
 # One call builds one SQL statement with a variable for each key, and a stock SQLite refuses very long ones.
-_KEYS_A_CALL = 2_000
+KEYS_A_CALL = 2_000
 
 
 def add_archives(instance: dg.DagsterInstance, identifiers: Sequence[str]) -> list[str]:
@@ -15,6 +15,6 @@ def add_archives(instance: dg.DagsterInstance, identifiers: Sequence[str]) -> li
     assert archives.name is not None
     known = set(instance.get_dynamic_partitions(archives.name))
     new = [identifier for identifier in dict.fromkeys(identifiers) if identifier not in known]
-    for start in range(0, len(new), _KEYS_A_CALL):
-        instance.add_dynamic_partitions(archives.name, new[start : start + _KEYS_A_CALL])
+    for start in range(0, len(new), KEYS_A_CALL):
+        instance.add_dynamic_partitions(archives.name, new[start : start + KEYS_A_CALL])
     return new

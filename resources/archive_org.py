@@ -1,14 +1,17 @@
 """The Internet Archive, or a server that answers as it does, and the cache of what was fetched from it."""
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 
-from imgmine.archives.archive_org import ArchiveOrg
+from imgmine.archives.archive_org import ArchiveOrg, FoundItem
 from imgmine.archives.download import fetch_archive
 from imgmine.archives.item import Item
+from imgmine.archives.retry import RetryPolicy
+
+# A sensor's tick is ended after 60 s: it gives up early, and the next tick asks again.
+_SENSOR_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=10.0)
 
 
 class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -19,17 +22,28 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     collection: str
     cache: str
 
-    def client(self) -> ArchiveOrg:
-        return ArchiveOrg(self.base_url, contact=self.contact)
-
     def item(self, archive: str) -> Item:
-        """Return the item's metadata. Raises what `ArchiveOrg.item` raises."""
-        return self.client().item(archive)
+        """Return the item's metadata, of an item that can be mined. Raises what says why it cannot."""
+        item = self._client().item(archive)
+        item.require_available()
+        return item
 
     def fetch(self, item: Item, progress: Callable[..., None]) -> list[Path]:
         """Bring every WARC file of the item into the cache, resumed and checked, and return their paths."""
-        return fetch_archive(self.client(), item, Path(self.cache), progress)
+        return fetch_archive(self._client(), item, Path(self.cache), progress)
 
-    def items_since(self, since: tuple[datetime, str] | None) -> Iterator[tuple[str, datetime]]:
-        """Yield identifier and publicdate of the collection's items after the cursor, oldest first."""
-        return self.client().items_since(self.collection, since)
+    def archive_folder(self, archive: str) -> Path:
+        """Return the folder of one archive in the cache."""
+        return Path(self.cache) / archive
+
+    def items_since(self, after: FoundItem | None) -> list[FoundItem]:
+        """Return the collection's items after this one, by publicdate and identifier."""
+        client = ArchiveOrg(self.base_url, self.contact, retry=_SENSOR_RETRY, timeout=20.0)
+        return client.items_since(self.collection, after)
+
+    def item_page(self, archive: str) -> str:
+        """Return the address of the item's page, for people."""
+        return f"{self.base_url}/details/{archive}"
+
+    def _client(self) -> ArchiveOrg:
+        return ArchiveOrg(self.base_url, self.contact)

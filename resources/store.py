@@ -9,23 +9,17 @@ from imgmine.store.opening import open_store
 
 
 class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """`url` is a folder or `s3://bucket/prefix`; `scratch` is where stages keep their drafts.
-
-    `mirror` is where tables of a store that is not local are kept for readers that need files.
-    """
+    """`url` is a folder or `s3://bucket/prefix`; `scratch` is the folder where stages keep their drafts."""
 
     url: str
     s3_endpoint: str | None
     scratch: str
-    mirror: str
 
     def open(self) -> Store:
+        """Return the store. Credentials are the usual `AWS_*` of the environment."""
         return open_store(self.url, self.s3_endpoint)
 
     @property
     def scratch_root(self) -> Path:
+        """Where stages keep their drafts."""
         return Path(self.scratch)
-
-    @property
-    def mirror_folder(self) -> Path:
-        return Path(self.mirror)

@@ -85,6 +85,48 @@ ANOMALY_SCORES = pa.schema(
 )
 
 
+# Shown beside the columns in the UI and in the docs; a column of the same name means the same in every table.
+COLUMN_MEANINGS = {
+    "archive": "identifier of the Internet Archive item",
+    "warc_file": "name of the WARC file within the item",
+    "warc_offset": "bytes before the record in the compressed WARC file",
+    "warc_length": "bytes of the record in the compressed WARC file",
+    "record_id": "WARC-Record-ID, without angle brackets",
+    "record_type": "response or revisit; null where no reader could tell",
+    "url": "WARC-Target-URI",
+    "captured_at": "WARC-Date (UTC)",
+    "http_status": "status of the HTTP response",
+    "served_type": "Content-Type as served, which need not be true",
+    "declared_length": "Content-Length of the HTTP response, in bytes; null where it declared none",
+    "body_length": "bytes of the HTTP body that were archived, without chunk framing",
+    "media_id": "the source's id of the picture or video, from the URL",
+    "decision": "what became of it, or the first rule that dropped it",
+    "blake2b": "BLAKE2b-256 of the bytes: the name of the file",
+    "size": "bytes of the file",
+    "media_type": "what the file is, by its bytes",
+    "extension": "file name extension of the media type",
+    "last_modified": "Last-Modified of the HTTP response (UTC)",
+    "shard": "store key of the tar shard with the original bytes",
+    "shard_offset": "bytes before the file's first byte in that shard",
+    "video_blake2b": "of a still: the video that it was taken from",
+    "frame_time": "of a still: its time in the video, in seconds",
+    "width": "pixels, as stored (EXIF orientation is not applied)",
+    "height": "pixels, as stored (EXIF orientation is not applied)",
+    "mode": "Pillow's mode of the picture",
+    "format": "Pillow's name of the format",
+    "frames": "frames of the picture; null where it could not be counted",
+    "detail": "the decoder's own words, where the file was dropped for an error",
+    "preview_shard": "store key of the tar shard with the preview",
+    "preview_offset": "bytes before the preview's first byte in that shard",
+    "preview_size": "bytes of the preview",
+    "dhash": "difference hash of the decoded picture, 64 bits",
+    "exif_copyright": "EXIF tag 33432, as written by the author",
+    "embedding": "the image's vector, L2-normalised",
+    "log_likelihood": "of the embedding under the mixture, in nats",
+    "percentile": "share of held-out reference images that score lower, in percent",
+}
+
+
 def embeddings_schema(dimension: int) -> pa.Schema:
     """Return the schema of `embeddings` for vectors of this many dimensions."""
     return pa.schema(
@@ -144,3 +186,8 @@ def parquet_metadata(data: bytes) -> dict[str, str]:
     """Return the key-value metadata of a Parquet file, as `to_parquet` wrote it."""
     found = pq.read_metadata(io.BytesIO(data)).metadata or {}
     return {key.decode(): value.decode() for key, value in found.items() if not key.startswith(b"ARROW:")}
+
+
+def manifest_key(archive: str) -> str:
+    """Return the store key of an archive's manifest: what the Internet Archive's metadata said of it."""
+    return f"manifests/{archive}.json"

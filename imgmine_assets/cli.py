@@ -1,0 +1,122 @@
+"""The `imgmine` command: the graph for those who are not in the UI.
+
+Each command runs the same definitions on the same instance as the UI, so that what it did is seen there. Exit status:
+0 done, 1 something failed (and what is said), 2 wrong usage.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from imgmine import __version__
+from imgmine.errors import ImgmineError
+from imgmine.settings import Settings, load_settings
+
+_DOTENV = """\
+# Settings of this checkout; .env.example explains each. DAGSTER_HOME must be an absolute path.
+DAGSTER_HOME={home}
+DAGSTER_DISABLE_TELEMETRY=1
+"""
+
+
+class _Commands(click.Group):
+    """Prints an `ImgmineError` as a message, without a traceback, and exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ImgmineError as error:
+            click.echo(f"imgmine: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="imgmine")
+def main() -> None:
+    """Turn web archives into image datasets that can be audited.
+
+    Settings come from the environment and from .env in the working folder.
+    """
+
+
+@main.command()
+def setup() -> None:
+    """Prepare this folder: Dagster's home, and .env where there is none."""
+    from imgmine_assets.dbt_reports import build_dbt_reports
+    from imgmine_assets.instance import open_instance
+
+    settings = load_settings()
+    with open_instance(settings):
+        pass
+    build_dbt_reports()
+    dotenv = Path(".env")
+    if not dotenv.exists():
+        dotenv.write_text(_DOTENV.format(home=os.environ["DAGSTER_HOME"]))
+        click.echo("Wrote .env")
+
+
+@main.command()
+@click.option("--no-ui", is_flag=True, help="End when everything is mined, without opening the UI.")
+@click.option("--port", default=3000, show_default=True, help="Port of the UI; another one where it is taken.")
+@click.option("--seed", default=0, show_default=True, help="The same seed makes the same archives, byte for byte.")
+def demo(no_ui: bool, port: int, seed: int) -> None:
+    """Mine the embedded miniature archive, then open the Dagster UI on the result."""
+    from imgmine_assets.demo import run_demo
+
+    if not run_demo(load_settings(), seed, None if no_ui else port):
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--limit", type=click.IntRange(1), help="Print at most this many of the new identifiers.")
+def discover(limit: int | None) -> None:
+    """Add a partition for every archive of the collection that is not one yet."""
+    from imgmine_assets.definitions import build_resources
+    from imgmine_assets.instance import open_instance
+    from imgmine_assets.partitions import add_archives
+
+    settings = load_settings()
+    click.echo(f"Asking {settings.archive_org} for the items of {settings.collection} …", err=True)
+    found = build_resources(settings)["archive_org"].items_since(None)
+    with open_instance(settings) as instance:
+        new = add_archives(instance, [item.identifier for item in found])
+    for identifier in new[:limit]:
+        click.echo(identifier)
+    click.echo(f"{len(found)} archives in the collection, {len(new)} of them new.", err=True)
+
+
+@main.command()
+@click.argument("archives", nargs=-1, required=True, metavar="ARCHIVE…")
+def mine(archives: Sequence[str]) -> None:
+    """Mine archives, one after the other: download, extract, gate, embed, score."""
+    from imgmine_assets.definitions import build_defs
+    from imgmine_assets.instance import open_instance
+    from imgmine_assets.mining import mine as mine_archives
+
+    settings = load_settings()
+    with open_instance(settings) as instance:
+        outcomes = mine_archives(build_defs(settings=settings), instance, archives)
+    for outcome in outcomes:
+        click.echo(f"{outcome.archive}: {outcome.reason or 'mined'}", err=not outcome.succeeded)
+    if not all(outcome.succeeded for outcome in outcomes):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("query", metavar="HASH|URL|FILE")
+def explain(query: str) -> None:
+    """Tell the whole story of a file: each record that carried it, each decision, each score.
+
+    QUERY is a BLAKE2b-256 in hexadecimal, a URL, or the path of a picture file.
+    """
+    from imgmine.dataset.explain import explain as explain_query
+    from imgmine.dataset.explain import render
+
+    settings: Settings = load_settings()
+    explanation = explain_query(query, settings)
+    click.echo(render(explanation))
+    if not explanation.found:
+        sys.exit(1)

@@ -1,0 +1,28 @@
+"""What a run prints on the terminal: messages of the steps and failures, not Dagster's every event."""
+
+import logging
+
+import dagster as dg
+
+
+class _Concise(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        meta = getattr(record, "dagster_meta", {})
+        where = meta.get("step_key") or meta.get("job_name") or "run"
+        return f"  {where}: {meta.get('orig_message') or record.getMessage()}"
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    is_event = getattr(record, "dagster_meta", {}).get("dagster_event") is not None
+    return record.levelno >= logging.ERROR or (record.levelno >= logging.INFO and not is_event)
+
+
+@dg.logger(description="Messages and failures, a line each.")
+def concise_console(context: dg.InitLoggerContext) -> logging.Logger:
+    """Return the logger of a run's terminal."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Concise())
+    handler.addFilter(_is_for_people)
+    log = logging.Logger("imgmine.console", level=logging.INFO)
+    log.addHandler(handler)
+    return log

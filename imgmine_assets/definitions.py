@@ -1,0 +1,81 @@
+"""The whole graph as Dagster loads it: `defs`, and `build_defs` for whoever wants another resource in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from imgmine.settings import Settings, load_settings
+from imgmine_assets.anomaly_scores import anomaly_scores
+from imgmine_assets.console import concise_console
+from imgmine_assets.dataset import dataset
+from imgmine_assets.dataset_statistics import dataset_statistics
+from imgmine_assets.dbt_reports import build_dbt_reports
+from imgmine_assets.embeddings import embeddings
+from imgmine_assets.failed_archives import no_archive_left_failed
+from imgmine_assets.gmm_model import gmm_model
+from imgmine_assets.images import images
+from imgmine_assets.jobs import ALL_JOBS
+from imgmine_assets.raw_archives import raw_archives
+from imgmine_assets.unique_files import unique_files
+from resources.archive_org import ArchiveOrgResource
+from resources.models import ModelsResource
+from resources.store import StoreResource
+from resources.warehouse import WarehouseResource
+from sensors.new_archives import build_new_archives
+from sensors.schedules import daily_failures, daily_statistics
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """Return the resources that the settings describe."""
+    return {
+        "archive_org": ArchiveOrgResource(
+            base_url=settings.archive_org,
+            contact=settings.contact,
+            collection=settings.collection,
+            cache=str(settings.cache),
+        ),
+        "store": StoreResource(
+            url=settings.store,
+            s3_endpoint=settings.s3_endpoint,
+            scratch=str(settings.scratch),
+        ),
+        "warehouse": WarehouseResource(mirror=str(settings.home / "mirror")),
+        "models": ModelsResource(
+            embedder=settings.embedder,
+            reference=str(settings.reference) if settings.reference else None,
+            anomaly_percentile=settings.anomaly_percentile,
+        ),
+    }
+
+
+def build_defs(
+    resource_overrides: Mapping[str, Any] | None = None, settings: Settings | None = None
+) -> dg.Definitions:
+    """Return the graph. `resource_overrides` replace resources by name; settings are the environment's by default."""
+    settings = settings or load_settings()
+    dbt_reports, dbt = build_dbt_reports()
+    return dg.Definitions(
+        assets=[
+            raw_archives,
+            unique_files,
+            images,
+            embeddings,
+            gmm_model,
+            anomaly_scores,
+            dataset,
+            dataset_statistics,
+            dbt_reports,
+        ],
+        asset_checks=[no_archive_left_failed],
+        jobs=[*ALL_JOBS],
+        sensors=[build_new_archives(settings.discover_runs_per_tick)],
+        schedules=[daily_statistics, daily_failures],
+        resources={**build_resources(settings), "dbt": dbt, **(resource_overrides or {})},
+        # One archive is one run in one process: the multiprocess executor costs five times as much a run.
+        executor=dg.in_process_executor,
+        loggers={"console": concise_console},
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,92 @@
+"""The demo: a miniature Internet Archive on loopback, mined through the whole graph, and the UI on the result."""
+
+import contextlib
+import time
+from dataclasses import replace
+
+import click
+
+from imgmine.demo.archives import make_archives
+from imgmine.demo.server import serve
+from imgmine.errors import ImgmineError
+from imgmine.settings import Settings
+from imgmine.store.base import Store
+from imgmine.store.opening import open_store
+from imgmine_assets.amounts import readable_bytes, readable_seconds
+from imgmine_assets.instance import open_instance
+from imgmine_assets.mining import Outcome, mine, run_job
+from imgmine_assets.ui import free_port, show, start_ui
+
+
+class NotADemo(ImgmineError):
+    """The store holds archives that are not the demo's."""
+
+
+def run_demo(settings: Settings, seed: int, port: int | None) -> bool:
+    """Make the archives, serve them and mine them; return whether every run succeeded.
+
+    With a port, the UI is opened on the result, and this waits for Ctrl-C while the miniature archive is still served.
+    """
+    started = time.monotonic()
+    root = settings.home / "demo" / f"seed-{seed}"
+    click.echo("Making a miniature Internet Archive …")
+    made = make_archives(root, seed)
+    identifiers = [archive.identifier for archive in made]
+    refuse_to_mix(open_store(settings.store, settings.s3_endpoint), identifiers)
+    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    click.echo(f"{len(made)} archives in Imgur's format, {readable_bytes(size)}, in {root}")
+    with serve(root) as server:
+        settings = replace(settings, archive_org=server.url)
+        outcomes = _mine_everything(settings, identifiers)
+        for outcome in outcomes:
+            if not outcome.succeeded:
+                click.echo(f"{outcome.job} {outcome.archive or ''} failed: {outcome.reason}", err=True)
+        click.echo(f"{len(outcomes)} runs in {readable_seconds(time.monotonic() - started)}; the store: {settings.store}")
+        if port is not None:
+            _serve_ui(port, server.url)
+    return all(outcome.succeeded for outcome in outcomes)
+
+
+def refuse_to_mix(store: Store, identifiers: list[str]) -> None:
+    """Raise `NotADemo` where the store has archives that are not among these: the demo is no part of a dataset."""
+    manifests = {found.key.removeprefix("manifests/").removesuffix(".json") for found in store.list("manifests/")}
+    if others := sorted(manifests - set(identifiers)):
+        raise NotADemo(
+            f"{store.url} holds archives that are not this demo's ({others[0]}, …). "
+            "Set IMGMINE_HOME to another folder for the demo."
+        )
+
+
+def _mine_everything(settings: Settings, identifiers: list[str]) -> list[Outcome]:
+    # Loading the graph takes seconds, which `--help` should not.
+    from imgmine_assets.definitions import build_defs
+
+    defs = build_defs(settings=settings)
+    with open_instance(settings) as instance:
+        outcomes = []
+        for number, identifier in enumerate(identifiers, start=1):
+            click.echo(f"Mining {identifier} ({number} of {len(identifiers)})")
+            outcomes += mine(defs, instance, [identifier])
+        click.echo("Fitting the mixture to a sample of the embeddings")
+        outcomes.append(run_job(defs, instance, "fit_gmm"))
+        for identifier in identifiers:
+            click.echo(f"Scoring {identifier}")
+            outcomes.append(run_job(defs, instance, "score_archive", identifier))
+        click.echo("Making the dataset's statistics and dbt's reports")
+        outcomes.append(run_job(defs, instance, "statistics"))
+    return outcomes
+
+
+def _serve_ui(port: int, archive_org: str) -> None:
+    port = free_port(port)
+    click.echo("Starting the Dagster UI …")
+    child = start_ui(port, {"IMGMINE_ARCHIVE_ORG": archive_org})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        click.echo(f"\n  The Dagster UI is at {url} — the graph: {url}/asset-groups. Ctrl-C ends it.\n")
+        show(f"{url}/asset-groups")
+        with contextlib.suppress(KeyboardInterrupt):
+            child.wait()
+    finally:
+        child.terminate()
+        child.wait(timeout=30)

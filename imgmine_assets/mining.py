@@ -1,0 +1,44 @@
+"""Running the graph's jobs in this process, against the instance that the UI reads: what the commands do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from imgmine_assets.failed_archives import describe
+from imgmine_assets.partitions import add_archives
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one run ended; `reason` is empty where it succeeded."""
+
+    job: str
+    archive: str | None
+    run_id: str
+    reason: str
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.reason
+
+
+def run_job(
+    defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None
+) -> Outcome:
+    """Run a job to its end, for one archive or for none. A failure is returned, not raised."""
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=archive, raise_on_error=False
+    )
+    if result.success:
+        return Outcome(job, archive, result.run_id, "")
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    failure = describe(instance, {archive or "": run})[0]
+    return Outcome(job, archive, result.run_id, f"{failure.step}: {failure.reason}")
+
+
+def mine(defs: dg.Definitions, instance: dg.DagsterInstance, archives: Sequence[str]) -> list[Outcome]:
+    """Mine each archive in turn; one that fails does not keep the others from being mined."""
+    add_archives(instance, archives)
+    return [run_job(defs, instance, "mine_archive", archive) for archive in archives]

@@ -1,0 +1,28 @@
+"""Progress of a long step: a line in the run's log every few seconds, with the rate and the time left."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from imgmine_assets.amounts import readable_bytes, readable_seconds
+
+
+def log_progress(log: logging.Logger, what: str, every: float = 5.0) -> Callable[..., None]:
+    """Return a callback `(bytes_done, bytes_total, …)` that logs at most once in `every` seconds."""
+    started = last = time.monotonic()
+    first: int | None = None
+
+    def report(done: int, total: int, *_: object) -> None:
+        nonlocal last, first
+        now = time.monotonic()
+        if first is None:
+            first = done
+        if now - last < every:
+            return
+        last = now
+        rate = (done - first) / (now - started)
+        left = f", {readable_seconds((total - done) / rate)} left" if rate > 0 else ""
+        share = f"{done / total:.0%} of {readable_bytes(total)}" if total else readable_bytes(done)
+        log.info(f"{what}: {share}, {readable_bytes(rate)}/s{left}")
+
+    return report

@@ -1,0 +1,82 @@
+"""`raw_archives`: the item's WARC files in the cache, resumed and checked, and a manifest in the store."""
+
+import time
+
+import dagster as dg
+
+from imgmine.archives.download import verified_md5
+from imgmine.archives.item import Item, manifest_bytes
+from imgmine.scratch import scratch_folder
+from imgmine.store.publish import content_digest
+from imgmine.store.tables import manifest_key
+from imgmine_assets.amounts import readable_bytes
+from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.partitions import archives
+from imgmine_assets.progress import log_progress
+from resources.archive_org import ArchiveOrgResource
+from resources.store import StoreResource
+
+
+@dg.asset(
+    partitions_def=archives,
+    group_name="archive",
+    kinds={"archive.org", "warc"},
+    owners=["team:imgmine"],
+    pool="archive_org",
+    retry_policy=PASSING,
+    code_version="1",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "md5_is_the_archives",
+            asset="raw_archives",
+            description="Every WARC file in the cache has the size and the MD5 that the Internet Archive's metadata gives.",
+            blocking=True,
+            partitions_def=archives,
+        )
+    ],
+)
+def raw_archives(
+    context: dg.AssetExecutionContext, archive_org: ArchiveOrgResource, store: StoreResource
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Every WARC file of one item, downloaded by range, resumed after a failure, and checked against IA's MD5.
+
+    A dark, restricted or missing item fails for good and says which it is.
+    """
+    archive = context.partition_key
+    started = time.monotonic()
+    with explained(), scratch_folder(store.scratch_root, "raw_archives", archive):
+        item = archive_org.item(archive)
+        context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(item.warc_bytes)}")
+        archive_org.fetch(item, log_progress(context.log, "download"))
+        manifest = manifest_bytes(item)
+        store.open().put_bytes(manifest_key(archive), manifest)
+        wrong = _wrong_files(item, archive_org)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_digest(manifest)),
+        metadata={
+            "WARC files": _files_table(item),
+            "bytes": item.warc_bytes,
+            "published": item.publicdate.isoformat(),
+            "seconds": round(time.monotonic() - started, 2),
+            "dagster/uri": store.open().uri(manifest_key(archive)),
+            "cache": dg.MetadataValue.path(str(archive_org.archive_folder(archive))),
+            "item": dg.MetadataValue.url(archive_org.item_page(archive)),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="md5_is_the_archives", passed=not wrong, metadata={"wrong files": ", ".join(wrong) or "none"}
+            )
+        ],
+    )
+
+
+def _wrong_files(item: Item, archive_org: ArchiveOrgResource) -> list[str]:
+    folder = archive_org.archive_folder(item.identifier)
+    return [file.name for file in item.warcs if verified_md5(folder / file.name) != file.md5]
+
+
+def _files_table(item: Item) -> dg.MetadataValue:  # type: ignore[type-arg]
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({"name": file.name, "bytes": file.size, "md5": file.md5 or ""}) for file in item.warcs],
+        schema=dg.TableSchema(columns=[dg.TableColumn("name"), dg.TableColumn("bytes", "int"), dg.TableColumn("md5")]),
+    )

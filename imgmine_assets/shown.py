@@ -1,0 +1,71 @@
+"""What a materialization shows in the UI: tables of counts, pictures, histograms, schemas, links.
+
+Everything is made from what was published, so that a rerun that changed nothing shows the same.
+"""
+
+import base64
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import dagster as dg
+import pyarrow as pa
+
+from imgmine.store.base import Store
+from imgmine.store.tables import COLUMN_MEANINGS
+
+
+def counts_table(counts: Mapping[str, int], label: str) -> dg.MetadataValue:  # type: ignore[type-arg]
+    """A table of counts with shares, largest first."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord({label: name, "n": count, "share": f"{count / total:.1%}"}) for name, count in ordered
+        ],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn(label),
+                dg.TableColumn("n", "int"),
+                dg.TableColumn("share", description=f"of {total}"),
+            ]
+        ),
+    )
+
+
+def count_values(table: pa.Table, column: str) -> Counter[str]:
+    """Count the values of a column; a null counts as `(none)`."""
+    counted = table[column].value_counts().to_pylist()
+    return Counter({entry["values"] or "(none)": entry["counts"] for entry in counted})
+
+
+def picture(data: bytes, media_type: str, alt: str) -> dg.MetadataValue:  # type: ignore[type-arg]
+    """A picture inside the metadata itself: it is there wherever the event log is."""
+    encoded = base64.b64encode(data).decode()
+    return dg.MetadataValue.md(f"![{alt}](data:{media_type};base64,{encoded})")
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """The columns of a published table with what each means."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                field.name,
+                str(field.type),
+                description=COLUMN_MEANINGS.get(field.name),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )
+
+
+def links(store: Store, keys: Iterable[str]) -> dg.MetadataValue:  # type: ignore[type-arg]
+    """Where the published objects lie."""
+    return dg.MetadataValue.md("\n".join(f"- `{store.uri(key)}`" for key in keys))
+
+
+def schemas_of(tables: Mapping[str, pa.Schema]) -> dict[str, dg.TableSchema]:
+    """The column schema under the key that the UI shows as the asset's, and further tables under their own."""
+    names: Sequence[str] = list(tables)
+    shown = {"dagster/column_schema": column_schema(tables[names[-1]])}
+    return shown | {f"columns of {name}": column_schema(tables[name]) for name in names[:-1]}
