@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from resources.warehouse import WarehouseResource
 
 from imgmine.settings import Settings, load_settings
 from imgmine_assets.anomaly_scores import anomaly_scores
@@ -21,7 +22,6 @@ from imgmine_assets.unique_files import unique_files
 from resources.archive_org import ArchiveOrgResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
-from resources.warehouse import WarehouseResource
 from sensors.new_archives import build_new_archives
 from sensors.schedules import daily_failures, daily_statistics
 
@@ -49,9 +49,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     }
 
 
-def build_defs(
-    resource_overrides: Mapping[str, Any] | None = None, settings: Settings | None = None
-) -> dg.Definitions:
+def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Settings | None = None) -> dg.Definitions:
     """Return the graph. `resource_overrides` replace resources by name; settings are the environment's by default."""
     settings = settings or load_settings()
     dbt_reports, dbt = build_dbt_reports()

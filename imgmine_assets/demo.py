@@ -5,13 +5,13 @@ import time
 from dataclasses import replace
 
 import click
-
 from imgmine.demo.archives import make_archives
 from imgmine.demo.server import serve
+from imgmine.store.opening import open_store
+
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings
 from imgmine.store.base import Store
-from imgmine.store.opening import open_store
 from imgmine_assets.amounts import readable_bytes, readable_seconds
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import Outcome, mine, run_job
@@ -41,7 +41,9 @@ def run_demo(settings: Settings, seed: int, port: int | None) -> bool:
         for outcome in outcomes:
             if not outcome.succeeded:
                 click.echo(f"{outcome.job} {outcome.archive or ''} failed: {outcome.reason}", err=True)
-        click.echo(f"{len(outcomes)} runs in {readable_seconds(time.monotonic() - started)}; the store: {settings.store}")
+        click.echo(
+            f"{len(outcomes)} runs in {readable_seconds(time.monotonic() - started)}; the store: {settings.store}"
+        )
         if port is not None:
             _serve_ui(port, server.url)
     return all(outcome.succeeded for outcome in outcomes)

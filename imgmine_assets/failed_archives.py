@@ -79,9 +79,7 @@ def no_archive_left_failed(context: dg.AssetCheckExecutionContext) -> dg.AssetCh
                     dg.TableRecord({"archive": one.archive, "step": one.step, "reason": one.reason, "run": one.run_id})
                     for one in describe(context.instance, failures)
                 ],
-                schema=dg.TableSchema(
-                    columns=[dg.TableColumn(name) for name in ("archive", "step", "reason", "run")]
-                ),
+                schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in ("archive", "step", "reason", "run")]),
             ),
         },
     )

@@ -13,7 +13,13 @@ from imgmine.store.base import NotInStore
 
 # Network and store come back; an item that is dark, bytes that are wrong or an input that is missing do not.
 PASSING = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-_PERMANENT = (Unavailable, WrongBytes, NotInStore, StageBusy)
+
+
+class NotInCache(ImgmineError):
+    """A WARC file that the manifest names is not in the archive cache of this machine."""
+
+
+_PERMANENT = (Unavailable, WrongBytes, NotInStore, NotInCache, StageBusy)
 
 
 @contextmanager

@@ -23,9 +23,7 @@ class Outcome:
         return not self.reason
 
 
-def run_job(
-    defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None
-) -> Outcome:
+def run_job(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None) -> Outcome:
     """Run a job to its end, for one archive or for none. A failure is returned, not raised."""
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance, partition_key=archive, raise_on_error=False

@@ -7,10 +7,15 @@ from collections.abc import Callable
 from imgmine_assets.amounts import readable_bytes, readable_seconds
 
 
-def log_progress(log: logging.Logger, what: str, every: float = 5.0) -> Callable[..., None]:
-    """Return a callback `(bytes_done, bytes_total, …)` that logs at most once in `every` seconds."""
+def log_progress(
+    log: logging.Logger, what: str, unit: str = "bytes", every: float = 5.0
+) -> Callable[..., None]:
+    """Return a callback `(done, total, …)` that logs at most once in `every` seconds."""
     started = last = time.monotonic()
     first: int | None = None
+
+    def readable(amount: float) -> str:
+        return readable_bytes(amount) if unit == "bytes" else f"{amount:.0f} {unit}"
 
     def report(done: int, total: int, *_: object) -> None:
         nonlocal last, first
@@ -22,7 +27,7 @@ def log_progress(log: logging.Logger, what: str, every: float = 5.0) -> Callable
         last = now
         rate = (done - first) / (now - started)
         left = f", {readable_seconds((total - done) / rate)} left" if rate > 0 else ""
-        share = f"{done / total:.0%} of {readable_bytes(total)}" if total else readable_bytes(done)
-        log.info(f"{what}: {share}, {readable_bytes(rate)}/s{left}")
+        share = f"{done / total:.0%} of {readable(total)}" if total else readable(done)
+        log.info(f"{what}: {share}, {readable(rate)}/s{left}")
 
     return report

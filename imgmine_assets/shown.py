@@ -19,9 +19,7 @@ def counts_table(counts: Mapping[str, int], label: str) -> dg.MetadataValue:  # 
     total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord({label: name, "n": count, "share": f"{count / total:.1%}"}) for name, count in ordered
-        ],
+        records=[dg.TableRecord({label: name, "n": count, "share": f"{count / total:.1%}"}) for name, count in ordered],
         schema=dg.TableSchema(
             columns=[
                 dg.TableColumn(label),

@@ -83,11 +83,13 @@ def publish(
     shards: Sequence[Shard] = (),
     shard_prefix: str | None = None,
     on_upload: Callable[[int, int], None] | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Publish a stage's tables (in the order given, the one that counts last) and return each one's digest.
 
     `shard_prefix` is the folder of the stage's shards (`files`, `previews`); every shard of the archive in it that is
     not among `shards` is removed at the end. `on_upload(done, total)` is told the bytes of shards put so far.
+    `extra` goes into the metadata of every table.
     """
     total = sum(shard.size for shard in shards)
     done = 0
@@ -100,6 +102,7 @@ def publish(
             on_upload(done, total)
     digests = {}
     named = {"shards": "\n".join(shard.key for shard in shards)} if shard_prefix is not None else {}
+    named |= extra or {}
     for name, table in tables.items():
         data = to_parquet(table, provenance, named)
         store.put_bytes(table_key(name, archive), data)

@@ -1,0 +1,50 @@
+"""Asset checks: how one is declared for an archive's asset, and how found problems become its result.
+
+What is checked is beside the asset or in `imgmine.dataset.funnel`.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from imgmine_assets.partitions import archives
+
+_PROBLEMS_SHOWN = 20
+
+
+def blocking(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
+    """A check that ends the run before what follows: the published rows cannot be relied on."""
+    return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=True, partitions_def=archives)
+
+
+def warning(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
+    """A check that only tells: somebody should look."""
+    return dg.AssetCheckSpec(name, asset=asset, description=description, partitions_def=archives)
+
+
+def result(name: str, problems: Sequence[str]) -> dg.AssetCheckResult:
+    """The result of a blocking check: it passes where there are no problems."""
+    shown = "\n".join(f"- {problem}" for problem in problems[:_PROBLEMS_SHOWN]) or "none"
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={"problems": dg.MetadataValue.md(shown), "n": len(problems)},
+    )
+
+
+def usual_share(name: str, count: int, total: int, usual: float, tolerance: float) -> dg.AssetCheckResult:
+    """The result of a warning check: whether a share is near what the collection usually gives.
+
+    `usual` and `tolerance` are shares. Sampling error is allowed for: twice the binomial standard error is added to
+    the tolerance, so that a small archive does not warn for chance alone. An archive without files has no share.
+    """
+    allowed = tolerance + 2 * (usual * (1 - usual) / total) ** 0.5 if total else 1.0
+    share = count / total if total else usual
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=abs(share - usual) <= allowed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{count} of {total}, {share:.1%}; usually {usual:.0%} ± {allowed:.1%}",
+        metadata={"share": share, "usual": usual, "allowed difference": allowed},
+    )

@@ -1,0 +1,93 @@
+"""`embeddings`: one vector for every image of an archive."""
+
+import time
+
+import dagster as dg
+
+from imgmine.dataset.funnel import check_embeddings
+from imgmine.models import embedder as stage
+from imgmine.models.vectors import dimension_of, invalid_rows, vectors_of
+from imgmine.scratch import scratch_folder
+from imgmine.store.base import Store
+from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
+from imgmine.store.tables import Provenance, embeddings_schema
+from imgmine_assets import shown
+from imgmine_assets.checks import blocking, result
+from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.images import images
+from imgmine_assets.partitions import archives
+from imgmine_assets.progress import log_progress
+from imgmine_assets.shard_access import shard_reader
+from resources.models import ModelsResource
+from resources.store import StoreResource
+
+_NAME = "embeddings"
+
+
+@dg.asset(
+    partitions_def=archives,
+    deps=[images],
+    group_name="archive",
+    kinds={"onnx", "parquet"},
+    owners=["team:imgmine"],
+    retry_policy=PASSING,
+    code_version=stage.CODE_VERSION,
+    check_specs=[
+        blocking(_NAME, "every_image_has_a_vector", "There is one vector for each image that passed the gate."),
+        blocking(_NAME, "vectors_are_sound", "Every vector is finite and of norm 1."),
+    ],
+)
+def embeddings(
+    context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """The embedding model over the previews: a float16 vector for each image, L2-normalised."""
+    archive = context.partition_key
+    opened = store.open()
+    started = time.monotonic()
+    with explained():
+        embedder = models.embedder_in_use()
+        gated = read_table(opened, "images", archive)
+        inputs = fingerprint(images=gated.digest, model=embedder.version, code_version=stage.CODE_VERSION)
+        as_before = unchanged(opened, [_NAME], archive, inputs, None)
+        if as_before:
+            context.log.info(f"{archive}: nothing has changed since the last run")
+        else:
+            with (
+                scratch_folder(store.scratch_root, _NAME, archive) as scratch,
+                shard_reader(opened, scratch) as read_preview,
+            ):
+                table = stage.embed_archive(
+                    archive,
+                    gated.read(),
+                    read_preview,
+                    embedder,
+                    progress=log_progress(context.log, "embed", unit="images"),
+                )
+            provenance = Provenance(_NAME, stage.CODE_VERSION, inputs)
+            publish(opened, archive, {_NAME: table}, provenance, extra={"model": embedder.version})
+        return _result(opened, archive, as_before, time.monotonic() - started)
+
+
+def _result(store: Store, archive: str, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    published = read_table(store, _NAME, archive)
+    table = published.read()
+    unsound = [f"{table['blake2b'][int(row)].as_py().hex()}" for row in invalid_rows(vectors_of(table))]
+    speed = {} if as_before else {"images a second": round(table.num_rows / seconds, 1)}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_digest(published.digest.encode())),
+        metadata={
+            "model": published.metadata["model"],
+            "dimension": dimension_of(table),
+            "dagster/row_count": table.num_rows,
+            "unchanged": as_before,
+            "seconds": round(seconds, 2),
+            **speed,
+            "inputs": published.metadata["inputs"],
+            "dagster/uri": store.uri(published.key),
+            **shown.schemas_of({_NAME: embeddings_schema(dimension_of(table))}),
+        },
+        check_results=[
+            result("every_image_has_a_vector", check_embeddings(read_table(store, "images", archive).read(), table)),
+            result("vectors_are_sound", unsound),
+        ],
+    )

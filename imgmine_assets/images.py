@@ -1,0 +1,115 @@
+"""`images`: the gate's verdict on every file of an archive, previews, and perceptual hashes."""
+
+import time
+
+import dagster as dg
+import pyarrow as pa
+
+from imgmine.dataset.funnel import check_images
+from imgmine.decisions import ImageDecision
+from imgmine.images import archive as stage
+from imgmine.images.decoder_pool import DecoderPool
+from imgmine.scratch import scratch_folder
+from imgmine.store.base import Store
+from imgmine.store.publish import PublishedTable, content_digest, fingerprint, publish, read_table, unchanged
+from imgmine.store.tables import IMAGES, Provenance
+from imgmine_assets import shown
+from imgmine_assets.checks import blocking, result, usual_share, warning
+from imgmine_assets.contact_sheets import dropped_sheet, kept_sheet
+from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.partitions import archives
+from imgmine_assets.progress import log_progress
+from imgmine_assets.unique_files import unique_files
+from resources.store import StoreResource
+
+_NAME = "images"
+_SHARDS = "previews"
+# About 25 of the collection's 33 million files that were mined before passed this gate.
+_USUALLY_KEPT = 0.76
+
+
+@dg.asset(
+    partitions_def=archives,
+    deps=[unique_files],
+    group_name="archive",
+    kinds={"pillow", "parquet"},
+    owners=["team:imgmine"],
+    retry_policy=PASSING,
+    code_version=stage.CODE_VERSION,
+    check_specs=[
+        blocking(_NAME, "every_file_has_a_verdict", "There is one row for each file that is a picture."),
+        warning(_NAME, "share_kept_is_usual", "About 76% of the files pass the gate, as in the collection."),
+    ],
+)
+def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """The gate: Pillow loads it whole, its mode is RGB, both sides have at least 128 pixels. Each drop has its reason.
+
+    One decode, in a process of its own, gives the verdict, the preview and the perceptual hash.
+    """
+    archive = context.partition_key
+    opened = store.open()
+    started = time.monotonic()
+    with explained():
+        files = read_table(opened, "files", archive)
+        inputs = fingerprint(files=files.digest, code_version=stage.CODE_VERSION)
+        as_before = unchanged(opened, [_NAME], archive, inputs, _SHARDS)
+        if as_before:
+            context.log.info(f"{archive}: nothing has changed since the last run")
+        else:
+            with scratch_folder(store.scratch_root, _NAME, archive) as scratch, DecoderPool() as decoders:
+                table = files.read()
+                keys = sorted(set(table["shard"].to_pylist()))
+                gated = stage.gate_archive(
+                    archive,
+                    table,
+                    {key: opened.local_copy(key, scratch / "originals") for key in keys},
+                    scratch,
+                    decoders=decoders,
+                    progress=log_progress(context.log, "gate"),
+                )
+                publish(
+                    opened,
+                    archive,
+                    {_NAME: gated.images},
+                    Provenance(_NAME, stage.CODE_VERSION, inputs),
+                    gated.shards,
+                    _SHARDS,
+                    log_progress(context.log, "publish"),
+                )
+        return _result(opened, archive, files, as_before, time.monotonic() - started)
+
+
+def _result(
+    store: Store, archive: str, files: PublishedTable, as_before: bool, seconds: float
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    published = read_table(store, _NAME, archive)
+    table = published.read()
+    decisions = shown.count_values(table, "decision")
+    kept = decisions[ImageDecision.KEPT]
+    speed = {} if as_before else {"files a second": round(table.num_rows / seconds, 1)}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_digest(published.digest.encode())),
+        metadata={
+            "decisions": shown.counts_table(decisions, "decision"),
+            "kept": kept_sheet(store, table),
+            "dropped": dropped_sheet(store, files.read(), table),
+            "sizes": shown.histogram(_megapixels(table), "megapixels of the kept images", "images"),
+            "formats": shown.counts_table(shown.count_values(table, "format"), "format"),
+            "dagster/row_count": table.num_rows,
+            "unchanged": as_before,
+            "seconds": round(seconds, 2),
+            **speed,
+            "inputs": published.metadata["inputs"],
+            "dagster/uri": store.uri(published.key),
+            **shown.schemas_of({_NAME: IMAGES}),
+        },
+        check_results=[
+            result("every_file_has_a_verdict", check_images(files.read(), table)),
+            usual_share("share_kept_is_usual", kept, table.num_rows, _USUALLY_KEPT, 0.10),
+        ],
+    )
+
+
+def _megapixels(table: pa.Table) -> list[float]:
+    sides = zip(*(table[name].to_pylist() for name in ("width", "height", "decision")), strict=True)
+    return [width * height / 1e6 for width, height, decision in sides if decision == ImageDecision.KEPT]

@@ -1,0 +1,131 @@
+"""`unique_files`: the ledger of an archive's records, its distinct files, and their original bytes in tar shards."""
+
+import time
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from imgmine.archives import extract
+from imgmine.archives.item import Item, read_manifest
+from imgmine.dataset.funnel import check_files, check_records
+from imgmine.decisions import RecordDecision
+from imgmine.images.decoder_pool import DecoderPool
+from imgmine.scratch import scratch_folder
+from imgmine.store.base import Store
+from imgmine.store.publish import content_digest, publish, read_table, unchanged
+from imgmine.store.tables import FILES, RECORDS, Provenance, manifest_key
+from imgmine_assets import shown
+from imgmine_assets.amounts import readable_bytes
+from imgmine_assets.checks import blocking, result, usual_share, warning
+from imgmine_assets.failures import PASSING, NotInCache, explained
+from imgmine_assets.partitions import archives
+from imgmine_assets.progress import log_progress
+from imgmine_assets.raw_archives import raw_archives
+from resources.archive_org import ArchiveOrgResource
+from resources.store import StoreResource
+
+_NAME = "unique_files"
+_TABLES = ("records", "files")
+_SHARDS = "files"
+# Share of the response records that are damaged, truncated or empty; in the collection they are rare.
+_USUALLY_BROKEN = 0.0
+_BROKEN = {RecordDecision.DAMAGED, RecordDecision.TRUNCATED, RecordDecision.EMPTY}
+
+
+@dg.asset(
+    partitions_def=archives,
+    deps=[raw_archives],
+    group_name="archive",
+    kinds={"parquet", "tar"},
+    owners=["team:imgmine"],
+    retry_policy=PASSING,
+    code_version=extract.CODE_VERSION,
+    check_specs=[
+        blocking(_NAME, "records_add_up", "Every record has one decision, and the kept ones are the files."),
+        blocking(_NAME, "files_are_in_their_shards", "Every file lies whole in a shard that is in the store."),
+        warning(_NAME, "few_records_are_broken", "Damaged, truncated and empty records are at most a twentieth."),
+    ],
+)
+def unique_files(
+    context: dg.AssetExecutionContext, archive_org: ArchiveOrgResource, store: StoreResource
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One pass over all WARC files: a ledger row for every record, a row and the bytes of every distinct file.
+
+    Copies, removed pictures, short bodies and duplicates are told from originals by the rules of the source; a video
+    gives one still, from a frame that its own hash decides.
+    """
+    archive = context.partition_key
+    opened = store.open()
+    started = time.monotonic()
+    with explained():
+        item = read_manifest(opened.get_bytes(manifest_key(archive)))
+        inputs = extract.inputs_fingerprint(item)
+        as_before = unchanged(opened, _TABLES, archive, inputs, _SHARDS)
+        if as_before:
+            context.log.info(f"{archive}: nothing has changed since the last run")
+        else:
+            with scratch_folder(store.scratch_root, _NAME, archive) as scratch, DecoderPool() as decoders:
+                extraction = extract.extract_archive(
+                    archive,
+                    _cached(item, archive_org),
+                    scratch,
+                    decoders=decoders,
+                    progress=log_progress(context.log, "read"),
+                )
+                publish(
+                    opened,
+                    archive,
+                    {"records": extraction.records, "files": extraction.files},
+                    Provenance(_NAME, extract.CODE_VERSION, inputs),
+                    extraction.shards,
+                    _SHARDS,
+                    log_progress(context.log, "publish"),
+                )
+        return _result(opened, item, as_before, time.monotonic() - started)
+
+
+def _cached(item: Item, archive_org: ArchiveOrgResource) -> list[tuple[str, Path]]:
+    folder = archive_org.archive_folder(item.identifier)
+    for file in item.warcs:
+        if not (folder / file.name).is_file():
+            raise NotInCache(
+                f"{folder / file.name} is not in the cache. Materialize raw_archives of {item.identifier} again, "
+                "on this machine."
+            )
+    return [(file.name, folder / file.name) for file in item.warcs]
+
+
+def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    archive = item.identifier
+    published = {name: read_table(store, name, archive) for name in _TABLES}
+    records, files = (published[name].read() for name in _TABLES)
+    decisions = shown.count_values(records, "decision")
+    stored = pc.sum(files["size"]).as_py() or 0
+    broken = sum(decisions[decision] for decision in _BROKEN)
+    speed = {} if as_before else {"MB a second": round(item.warc_bytes / 1e6 / seconds, 1)}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_digest("".join(table.digest for table in published.values()).encode())),
+        metadata={
+            "decisions": shown.counts_table(decisions, "decision"),
+            "media types": shown.counts_table(shown.count_values(files, "media_type"), "media type"),
+            "records": records.num_rows,
+            "dagster/row_count": files.num_rows,
+            "bytes of files": stored,
+            "size of files": readable_bytes(stored),
+            "unchanged": as_before,
+            "seconds": round(seconds, 2),
+            **speed,
+            "inputs": published["files"].metadata["inputs"],
+            "dagster/uri": store.uri(published["files"].key),
+            "in the store": shown.links(
+                store, [*(table.key for table in published.values()), *sorted(set(files["shard"].to_pylist()))]
+            ),
+            **shown.schemas_of({"records": RECORDS, "files": FILES}),
+        },
+        check_results=[
+            result("records_add_up", check_records(records, files)),
+            result("files_are_in_their_shards", check_files(files, store)),
+            usual_share("few_records_are_broken", broken, records.num_rows, _USUALLY_BROKEN, 0.05),
+        ],
+    )
