@@ -15,6 +15,10 @@ class StoreError(ImgmineError):
     """The store could not do what was asked of it: no access, no space, not reachable."""
 
 
+class StoreRefused(StoreError):
+    """What asking again cannot help: wrong credentials, no permission, no such bucket, a name that is taken."""
+
+
 class NotInStore(StoreError):
     """There is no object of this key."""
 
@@ -32,16 +36,43 @@ class StoredObject:
     tag: str
 
 
+PENDING = ".pending-"
+"""How the names of drafts begin, wherever a store keeps some: no part of a key begins so."""
+
+
 def check_key(key: str) -> str:
     """Return the key, or raise `ValueError` where it would leave the store or is not in normal form."""
-    parts = key.split("/")
-    if not key or any(part in ("", ".", "..") for part in parts) or "\\" in key or "\0" in key:
+    if not all(_is_name(part) for part in key.split("/")):
         raise ValueError(f"not a store key: {key!r}")
     return key
 
 
+def check_prefix(prefix: str) -> str:
+    """Return the prefix, or raise `ValueError` where no key can begin with it."""
+    *folders, beginning = prefix.split("/")
+    if not all(_is_name(part) for part in folders) or (beginning not in ("", ".", "..") and not _is_name(beginning)):
+        raise ValueError(f"no store key begins so: {prefix!r}")
+    return prefix
+
+
+def check_range(offset: int, size: int) -> None:
+    """Raise `ValueError` where this is no range of bytes."""
+    if offset < 0 or size < 0:
+        raise ValueError(f"not a range of bytes: {size} from {offset}")
+
+
+def _is_name(part: str) -> bool:
+    plain = part.isprintable() and "\\" not in part
+    return plain and part not in ("", ".", "..") and not part.startswith(PENDING)
+
+
 class Store(ABC):
-    """Objects under keys. Every put is atomic: a reader sees the former object or the new one, never a part."""
+    """Objects under keys. Every put is atomic: a reader sees the former object or the new one, never a part.
+
+    No key may be a folder of another (`a` and `a/b`): a local folder cannot hold both. A store may be used by any
+    number of threads and processes at once; of two puts under one key, one wins whole. Methods raise `StoreError`
+    where the store fails them, and `ValueError` where a key is none.
+    """
 
     url: str
 
@@ -59,13 +90,17 @@ class Store(ABC):
 
     @abstractmethod
     def get_range(self, key: str, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset` on (fewer where the object ends earlier). Raises `NotInStore`."""
+        """Return `size` bytes from `offset` on (fewer where the object ends earlier).
+
+        Raises `NotInStore`, and `ValueError` where the offset or the size is negative.
+        """
 
     @abstractmethod
     def local_copy(self, key: str, folder: Path) -> Path:
         """Return a local file with the object's bytes: the object itself where it is local, else a copy in `folder`.
 
-        Raises `NotInStore`. The file must not be written to.
+        A copy is fetched anew each time and appears whole; its folder is the caller's to clear. The file must not be
+        written to. Raises `NotInStore`.
         """
 
     @abstractmethod
@@ -85,7 +120,8 @@ class Store(ABC):
         """Return a local folder that holds `<prefix>/*<suffix>` as it is now.
 
         The store's own folder where it is local; else `folder/<prefix>`, brought up to date by fetching only what
-        changed and removing what is gone. For readers (DuckDB) that need files.
+        changed and removing what is gone. The folder is there even where nothing is in it. For readers (DuckDB) that
+        need files.
         """
 
     @abstractmethod

@@ -6,15 +6,30 @@ Files are written beside their place under a hidden name, flushed to the disk, a
 import errno
 import os
 import shutil
+import stat
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from imgmine.store.base import NotInStore, Store, StoredObject, StoreError, check_key
+from imgmine.store.base import (
+    PENDING,
+    NotInStore,
+    Store,
+    StoredObject,
+    StoreError,
+    StoreRefused,
+    check_key,
+    check_prefix,
+    check_range,
+)
 
-_PENDING = ".pending-"
+# A draft that nobody has written to for this long was left by a process that was killed.
+_ABANDONED_AFTER_S = 3600
+
+_NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class LocalStore(Store):
@@ -23,6 +38,7 @@ class LocalStore(Store):
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.url = str(self.root)
+        self._swept: set[Path] = set()
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -30,9 +46,10 @@ class LocalStore(Store):
     @contextmanager
     def _writing(self, key: str) -> Iterator[BinaryIO]:
         path = self._path(key)
-        pending = path.with_name(f"{_PENDING}{uuid.uuid4().hex}")
+        pending = path.with_name(f"{PENDING}{uuid.uuid4().hex}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
+            self._remove_abandoned(path.parent)
             with pending.open("xb") as stream:
                 yield stream
                 stream.flush()
@@ -42,7 +59,22 @@ class LocalStore(Store):
         except OSError as error:
             raise _explained(error, self.uri(key)) from error
         finally:
-            pending.unlink(missing_ok=True)
+            # Not there where all went well; and what hinders its removal has been told already.
+            with suppress(OSError):
+                pending.unlink()
+
+    def _remove_abandoned(self, folder: Path) -> None:
+        """Remove the drafts that killed processes left in the folder; looked for once by each process."""
+        if folder in self._swept:
+            return
+        self._swept.add(folder)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(PENDING):
+                    # Gone by itself meanwhile, or another user's: neither is in the way of this put.
+                    with suppress(OSError):
+                        if time.time() - entry.stat().st_mtime > _ABANDONED_AFTER_S:
+                            Path(entry.path).unlink()
 
     def put_file(self, key: str, source: Path) -> None:
         with source.open("rb") as stream, self._writing(key) as out:
@@ -57,6 +89,7 @@ class LocalStore(Store):
             return stream.read()
 
     def get_range(self, key: str, offset: int, size: int) -> bytes:
+        check_range(offset, size)
         with self._reading(key) as stream:
             stream.seek(offset)
             return stream.read(size)
@@ -66,68 +99,115 @@ class LocalStore(Store):
         try:
             with self._path(key).open("rb") as stream:
                 yield stream
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except _NOTHING_THERE:
             raise NotInStore(self.uri(key)) from None
         except OSError as error:
             raise _explained(error, self.uri(key)) from error
 
     def local_copy(self, key: str, folder: Path) -> Path:
-        path = self._path(key)
-        if not path.is_file():
+        if self.stat(key) is None:
             raise NotInStore(self.uri(key))
-        return path
+        return self._path(key)
 
     def stat(self, key: str) -> StoredObject | None:
-        path = self._path(key)
-        return self._stored(path) if path.is_file() else None
+        return self._stored(self._path(key), key)
 
-    def _stored(self, path: Path) -> StoredObject:
-        facts = path.stat()
-        return StoredObject(path.relative_to(self.root).as_posix(), facts.st_size, f"{facts.st_mtime_ns}-{facts.st_ino}")
+    def _stored(self, path: Path, key: str) -> StoredObject | None:
+        try:
+            facts = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _explained(error, self.uri(key)) from error
+        if not stat.S_ISREG(facts.st_mode):
+            return None
+        return StoredObject(key, facts.st_size, f"{facts.st_mtime_ns}-{facts.st_ino}")
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         # Only the folder that the prefix names is walked: a store may hold hundreds of thousands of objects.
-        folder = self.root / prefix.rpartition("/")[0]
-        found = (
-            Path(parent) / name
-            for parent, _, names in os.walk(folder)
-            for name in names
-            if not name.startswith(_PENDING)
-        )
-        for path in sorted(found, key=lambda path: path.relative_to(self.root).as_posix()):
-            if path.relative_to(self.root).as_posix().startswith(prefix):
-                yield self._stored(path)
+        folder, slash, beginning = check_prefix(prefix).rpartition("/")
+        return self._walk(self.root / folder, folder + slash, beginning)
+
+    def _walk(self, folder: Path, above: str, beginning: str = "") -> Iterator[StoredObject]:
+        try:
+            with os.scandir(folder) as entries:
+                # With the slash that follows it in a key, a folder sorts among its neighbours as its objects do.
+                names = sorted(
+                    f"{entry.name}/" if entry.is_dir() else entry.name
+                    for entry in entries
+                    if entry.name.startswith(beginning) and not entry.name.startswith(PENDING)
+                )
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise _explained(error, str(folder)) from error
+        for name in names:
+            if name.endswith("/"):
+                yield from self._walk(folder / name, above + name)
+            elif (stored := self._stored(folder / name, above + name)) is not None:
+                yield stored
 
     def delete(self, key: str) -> None:
         try:
-            self._path(key).unlink(missing_ok=True)
+            self._path(key).unlink()
+        except _NOTHING_THERE:
+            pass
         except OSError as error:
             raise _explained(error, self.uri(key)) from error
 
     def mirror(self, prefix: str, suffix: str, folder: Path) -> Path:
-        return self.root / prefix
+        path = self._path(prefix)
+        try:
+            _make_folder(path)
+        except OSError as error:
+            raise _explained(error, str(path)) from error
+        return path
 
     def check(self) -> None:
-        probe = f".check-{uuid.uuid4().hex}"
-        self.put_bytes(probe, b"")
-        self.delete(probe)
+        draft = self.root / f"{PENDING}{uuid.uuid4().hex}"
+        try:
+            _make_folder(self.root)
+            draft.touch()
+            draft.unlink()
+            os.scandir(self.root).close()
+        except OSError as error:
+            raise _explained(error, self.url) from error
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder, and those above it, durably."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make what was renamed or made in the folder durable, where the file system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder above the store, which others own
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
     finally:
         os.close(descriptor)
 
 
 def _explained(error: OSError, uri: str) -> StoreError:
+    kind = StoreError
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             advice = "The disk is full: free some space, or point IMGMINE_STORE elsewhere; then run again."
         case errno.EACCES | errno.EPERM | errno.EROFS:
+            kind = StoreRefused
             advice = "This user may not write there: change its permissions, or point IMGMINE_STORE elsewhere."
+        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY:
+            kind = StoreRefused
+            advice = "A file is where a folder should be, or a folder where a file should: move it out of the store."
         case _:
             advice = "See that the folder of IMGMINE_STORE is there and can be read and written."
-    return StoreError(f"{uri}: {error.strerror or error}. {advice}")
+    return kind(f"{uri}: {error.strerror or error}. {advice}")

@@ -18,6 +18,9 @@ from imgmine.store.base import NotInStore, Store
 from imgmine.store.shards import Shard
 from imgmine.store.tables import Provenance, parquet_metadata, table_key, to_parquet
 
+# In a table's metadata: the keys of all shards of its stage and archive, one a line.
+_SHARDS = "shards"
+
 
 class StageIncomplete(ImgmineError):
     """A stage's tables are in the store, but a shard that they name is not."""
@@ -56,23 +59,37 @@ def read_table(store: Store, table: str, archive: str) -> PublishedTable:
 
 
 def unchanged(store: Store, tables: Sequence[str], archive: str, inputs: str, shard_prefix: str | None) -> bool:
-    """Return whether these tables are published, were made from these inputs, and have all their shards."""
+    """Return whether these tables are published, were made from these inputs, and have all their shards.
+
+    Where they are, a run may still have been killed between its last table and the end: former shards that it left
+    behind are removed now.
+    """
+    named: set[str] = set()
     for table in tables:
         try:
             published = read_table(store, table, archive)
         except NotInStore:
             return False
-        if published.metadata.get("inputs") != inputs:
+        if published.metadata.get("inputs") != inputs or (
+            shard_prefix is not None and _SHARDS not in published.metadata
+        ):
             return False
-        if shard_prefix is not None:
-            present = {found.key for found in store.list(f"{shard_prefix}/{archive}/")}
-            if not _named_shards(published) <= present:
-                return False
-    return True
+        named |= _named_shards(published)
+    return shard_prefix is None or not _remove_former_shards(store, archive, shard_prefix, named)
+
+
+def _remove_former_shards(store: Store, archive: str, shard_prefix: str, named: set[str]) -> set[str]:
+    """Remove the archive's shards that no table names, if all those named are there; return the missing ones."""
+    present = {found.key for found in store.list(f"{shard_prefix}/{archive}/")}
+    missing = named - present
+    if not missing:
+        for key in sorted(present - named):
+            store.delete(key)
+    return missing
 
 
 def _named_shards(published: PublishedTable) -> set[str]:
-    return {key for key in published.metadata.get("shards", "").split("\n") if key}
+    return {key for key in published.metadata.get(_SHARDS, "").split("\n") if key}
 
 
 def publish(
@@ -91,6 +108,23 @@ def publish(
     not among `shards` is removed at the end. `on_upload(done, total)` is told the bytes of shards put so far.
     `extra` goes into the metadata of every table.
     """
+    named = {_SHARDS: "\n".join(shard.key for shard in shards)} if shard_prefix is not None else {}
+    # All is written out before anything is put, so that rows that do not fit their schema leave nothing behind.
+    written = {name: to_parquet(table, provenance, {**named, **(extra or {})}) for name, table in tables.items()}
+    _put_shards(store, shards, on_upload)
+    for name, data in written.items():
+        store.put_bytes(table_key(name, archive), data)
+    if shard_prefix is not None:
+        current = {shard.key: shard for shard in shards}
+        missing = _remove_former_shards(store, archive, shard_prefix, set(current))
+        if missing:
+            # Another run of this archive took them for its own former ones before the tables named them.
+            _put_shards(store, [current[key] for key in sorted(missing)], None)
+            _remove_former_shards(store, archive, shard_prefix, set(current))
+    return {name: content_digest(data) for name, data in written.items()}
+
+
+def _put_shards(store: Store, shards: Sequence[Shard], on_upload: Callable[[int, int], None] | None) -> None:
     total = sum(shard.size for shard in shards)
     done = 0
     for shard in shards:
@@ -100,16 +134,3 @@ def publish(
         done += shard.size
         if on_upload is not None:
             on_upload(done, total)
-    digests = {}
-    named = {"shards": "\n".join(shard.key for shard in shards)} if shard_prefix is not None else {}
-    named |= extra or {}
-    for name, table in tables.items():
-        data = to_parquet(table, provenance, named)
-        store.put_bytes(table_key(name, archive), data)
-        digests[name] = content_digest(data)
-    if shard_prefix is not None:
-        current = {shard.key for shard in shards}
-        for found in list(store.list(f"{shard_prefix}/{archive}/")):
-            if found.key not in current:
-                store.delete(found.key)
-    return digests

@@ -11,9 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from imgmine.errors import ImgmineError
+
 _BLOCK = 512
 _NUL_BLOCK = b"\0" * _BLOCK
 _CHUNK = 1 << 20
+
+
+class ShardDamaged(ImgmineError):
+    """A shard does not hold what was written into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +42,10 @@ class Member:
 def tar_header(name: str, size: int) -> bytes:
     """Return the 512-byte ustar header (POSIX.1-1988) of a regular file without owner or time.
 
-    `name` is ASCII and at most 100 bytes; `size` is under 8 GiB. Both limits are ustar's.
+    `name` is ASCII, without NUL, and of 1 to 100 bytes; `size` is under 8 GiB: ustar's limits. Raises `ValueError`.
     """
     encoded = name.encode("ascii")
-    if len(encoded) > 100 or size >= 8 << 30:
+    if not 1 <= len(encoded) <= 100 or b"\0" in encoded or not 0 <= size < 8 << 30:
         raise ValueError(f"does not fit a ustar header: {name!r}, {size} bytes")
     fields = (
         encoded.ljust(100, b"\0")
@@ -60,8 +66,9 @@ def tar_header(name: str, size: int) -> bytes:
 class ShardWriter:
     """Writes payloads, in the order given, into `<folder>/<number>.tar`; a new shard begins before `limit` is passed.
 
-    The same payloads in the same order give the same shards, byte for byte. Use as a context manager; `shards` is
-    complete once it has been left.
+    The same payloads in the same order give the same shards, byte for byte; a payload that passes the limit by itself
+    has a shard of its own. Use as a context manager: `shards` is complete once it has been left. After an error the
+    open shard holds a part of a payload: leave the writer, and begin again.
     """
 
     def __init__(self, folder: Path, prefix: str, limit: int = 1 << 30) -> None:
@@ -95,6 +102,7 @@ class ShardWriter:
         return member
 
     def _begin(self, name: str, size: int) -> Member:
+        header = tar_header(name, size)
         needed = _BLOCK + -(-size // _BLOCK) * _BLOCK + 2 * _BLOCK
         if self._stream is not None and self._offset + needed > self._limit:
             self._close_shard()
@@ -102,7 +110,7 @@ class ShardWriter:
             self._stream = self._path.open("wb")
             self._hash = hashlib.blake2b(digest_size=16)
             self._offset = 0
-        self._write(tar_header(name, size))
+        self._write(header)
         return Member(len(self.shards), self._offset)
 
     @property
@@ -140,10 +148,24 @@ class ShardWriter:
 
 
 def shard_members(path: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, offset of the first byte, and size of every member of a local shard."""
+    """Yield name, offset of the first byte, and size of every member of a local shard that a `ShardWriter` wrote.
+
+    Raises `ShardDamaged` where a header is not as it was written, or the end is missing.
+    """
     with path.open("rb") as stream:
-        while (header := stream.read(_BLOCK)) and header != _NUL_BLOCK:
-            name = header[:100].rstrip(b"\0").decode("ascii")
-            size = int(header[124:135], 8)
+        while (header := stream.read(_BLOCK)) != _NUL_BLOCK:
+            name, size = _member(header, path, stream.tell() - len(header))
             yield name, stream.tell(), size
             stream.seek(-(-size // _BLOCK) * _BLOCK, 1)
+
+
+def _member(header: bytes, path: Path, offset: int) -> tuple[str, int]:
+    try:
+        name = header[:100].rstrip(b"\0").decode("ascii")
+        size = int(header[124:135], 8)
+        as_written = tar_header(name, size) == header
+    except ValueError:
+        as_written = False
+    if not as_written:
+        raise ShardDamaged(f"{path}: no member's header at byte {offset}: the shard is cut short or was altered.")
+    return name, size
