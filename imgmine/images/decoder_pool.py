@@ -1,0 +1,296 @@
+"""Worker processes that decode pictures and videos, so that what a hostile file does costs that file alone.
+
+Requests name a part of a local file; payloads do not pass through here. What is decoded is in `worker`; what it means
+for an archive is in `archive`.
+"""
+
+import os
+import queue
+import select
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from imgmine.decisions import ImageDecision
+from imgmine.errors import ImgmineError
+from imgmine.images.gate import Verdict
+from imgmine.images.wire import Message, encode, receive
+
+_Request = TypeVar("_Request")
+_Result = TypeVar("_Result")
+
+# What a worker needs to start; no more, so that a process that reads hostile files holds no credentials.
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+
+# Requests given out before the oldest is answered, so that one slow file does not stop the others. A preview is tens of
+# KB and under 2 MiB always; a still may be large, so no more are made at once than there are workers.
+_PICTURES_AHEAD = 64
+_START_TIMEOUT_S = 60.0
+_TRIES = 2
+
+
+class DecoderError(ImgmineError):
+    """The decoders cannot work at all: a worker does not start, or a source file cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRequest:
+    """A picture: `size` bytes from `offset` on in a local file."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PictureResult:
+    """The gate's verdict; of a kept picture, its preview (JPEG) and its 64-bit dHash too."""
+
+    request: PictureRequest
+    verdict: Verdict
+    preview: bytes | None
+    dhash: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StillRequest:
+    """A video: `size` bytes from `offset` on in a local file; its BLAKE2b chooses the frame."""
+
+    path: Path
+    offset: int
+    size: int
+    blake2b: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StillResult:
+    """A video's still (PNG) and its time in seconds; where there is none, both are None and `detail` says why."""
+
+    request: StillRequest
+    png: bytes | None
+    frame_time: float | None
+    detail: str | None
+
+
+class _WorkerDied(Exception):
+    """A worker's process has ended, or answers nonsense."""
+
+
+class _WorkerTimeout(Exception):
+    """A worker has not answered in time."""
+
+
+class _Worker:
+    """One worker process and its pipes."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or "PYTHON" in name}
+        with tempfile.TemporaryFile() as complaints:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "imgmine.images.worker", str(os.getpid()), str(memory_bytes)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                env={**environment, **_ONE_THREAD},
+                bufsize=0,
+            )
+            assert self._process.stdout is not None
+            self._answers = self._process.stdout.fileno()
+            self._readable = select.poll()
+            self._readable.register(self._answers, select.POLLIN)
+            try:
+                self._read(_START_TIMEOUT_S)
+            except (_WorkerDied, _WorkerTimeout) as error:
+                self.close()
+                complaints.seek(0)
+                said = complaints.read().decode(errors="replace").strip()
+                raise DecoderError(f"A decoder process does not start: {error}. It said: {said or 'nothing'}") from None
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: Message, timeout_s: float) -> Message:
+        """Return the answer. Raises `_WorkerDied`, `_WorkerTimeout`; the worker is of no use then."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(encode(request))  # shorter than a pipe's buffer, so it does not block
+        except BrokenPipeError:
+            raise _WorkerDied(self._end()) from None
+        return self._read(timeout_s)
+
+    def _read(self, timeout_s: float) -> Message:
+        deadline = time.monotonic() + timeout_s
+
+        def read(count: int) -> bytes:
+            data = bytearray()
+            while len(data) < count:
+                if not self._readable.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    raise _WorkerTimeout(f"no answer within {timeout_s:g} s")
+                part = os.read(self._answers, min(count - len(data), 1 << 20))
+                if not part:
+                    raise EOFError
+                data += part
+            return bytes(data)
+
+        try:
+            return receive(read)
+        except EOFError:
+            raise _WorkerDied(self._end()) from None
+        except ValueError as error:
+            raise _WorkerDied(str(error)) from None
+
+    def _end(self) -> str:
+        try:
+            status = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return "it closed its output"
+        return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+
+    def kill(self) -> None:
+        """End the process. It holds nothing that is worth a farewell. A thread that waits for its answer is told."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process and close its pipes; no thread may be waiting for an answer."""
+        self.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+class DecoderPool:
+    """Decodes pictures and videos in worker processes. Use as a context manager; one pool may serve many threads.
+
+    A worker that dies is replaced and its file tried once more, for it may have been killed by something else; a file
+    that kills two, hangs for `timeout_s` seconds, or needs more than `memory_bytes` of address space gets a result
+    that says so. Results come in the order of the requests and do not depend on the number of workers.
+
+    Parameters: `workers`, one for each processor by default. `memory_bytes` is enforced on Linux alone.
+    """
+
+    def __init__(self, workers: int | None = None, memory_bytes: int = 1 << 30, timeout_s: float = 60.0) -> None:
+        self.workers = workers or _processors()
+        self._memory_bytes = memory_bytes
+        self._timeout_s = timeout_s
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._started: set[_Worker] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        # Workers are started by these threads, and Linux ends a process with the thread that started it: both last
+        # until the pool is closed.
+        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="decoder")
+
+    def __enter__(self) -> "DecoderPool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._closed = True
+            for worker in self._started:
+                worker.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._started:
+            worker.close()
+
+    def pictures(self, requests: Iterable[PictureRequest]) -> Iterator[PictureResult]:
+        """Yield the gate's result for each request, in order. Raises `DecoderError`."""
+        return self._in_order(requests, self._picture, _PICTURES_AHEAD)
+
+    def stills(self, requests: Iterable[StillRequest]) -> Iterator[StillResult]:
+        """Yield the still of each video, in order. Raises `DecoderError`."""
+        return self._in_order(requests, self._still, self.workers)
+
+    def thumbnails(self, requests: Iterable[PictureRequest], side: int) -> Iterator[bytes | None]:
+        """Yield a JPEG of at most `side` × `side` pixels of each picture, None where it does not decode."""
+        return self._in_order(requests, lambda request: self._thumbnail(request, side), _PICTURES_AHEAD)
+
+    def _picture(self, request: PictureRequest) -> PictureResult:
+        answer = self._ask({"do": "picture", **_source(request)})
+        if "failed" in answer.head:
+            return PictureResult(request, Verdict(ImageDecision.UNDECODABLE, answer.head["failed"]), None, None)
+        fields = answer.head["verdict"]
+        verdict = Verdict(**{**fields, "decision": ImageDecision(fields["decision"])})
+        return PictureResult(request, verdict, answer.body or None, answer.head["dhash"])
+
+    def _still(self, request: StillRequest) -> StillResult:
+        answer = self._ask({"do": "still", "blake2b": request.blake2b.hex(), **_source(request)})
+        if "failed" in answer.head:
+            return StillResult(request, None, None, answer.head["failed"])
+        return StillResult(request, answer.body, answer.head["frame_time"], None)
+
+    def _thumbnail(self, request: PictureRequest, side: int) -> bytes | None:
+        return self._ask({"do": "thumbnail", "side": side, **_source(request)}).body or None
+
+    def _in_order(
+        self, requests: Iterable[_Request], decode: Callable[[_Request], _Result], ahead: int
+    ) -> Iterator[_Result]:
+        waiting: deque[Future[_Result]] = deque()
+        for request in requests:
+            waiting.append(self._threads.submit(decode, request))
+            while waiting and (len(waiting) >= ahead or waiting[0].done()):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _ask(self, request: dict[str, Any]) -> Message:
+        """Return a worker's answer; where it gives none, one that says `failed`. Raises `DecoderError`."""
+        end = ""
+        for _ in range(_TRIES):
+            worker = self._worker()
+            try:
+                answer = worker.ask(Message(request), self._timeout_s)
+            except _WorkerTimeout as error:
+                self._discard(worker)
+                return Message({"failed": str(error)})
+            except _WorkerDied as error:
+                self._discard(worker)
+                end = str(error)
+                continue
+            self._idle.put(worker)
+            if "fault" in answer.head:
+                raise DecoderError(f"A file to decode cannot be read: {answer.head['fault']}")
+            return answer
+        return Message({"failed": f"the decoder process died ({end})"})
+
+    def _worker(self) -> _Worker:
+        while True:
+            try:
+                worker = self._idle.get_nowait()
+            except queue.Empty:
+                worker = _Worker(self._memory_bytes)
+                with self._lock:
+                    self._started.add(worker)
+            if self._closed:
+                raise DecoderError("The decoders were closed while at work.")
+            if worker.alive:
+                return worker
+            self._discard(worker)  # it died between two files: neither is to blame
+
+    def _discard(self, worker: _Worker) -> None:
+        with self._lock:
+            self._started.discard(worker)
+        worker.close()
+
+
+def _source(request: PictureRequest | StillRequest) -> dict[str, Any]:
+    return {"path": str(request.path.absolute()), "offset": request.offset, "size": request.size}
+
+
+def _processors() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

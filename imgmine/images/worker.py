@@ -1,0 +1,156 @@
+"""The process in which pictures and videos are decoded: `python -m imgmine.images.worker PARENT MEMORY`.
+
+It reads requests from standard input, answers on standard output, and ends with its parent. It imports Pillow, and
+OpenCV when the first video comes; whatever one file does to it costs that file alone. `decoder_pool` starts it.
+"""
+
+import ctypes
+import io
+import os
+import resource
+import signal
+import sys
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from imgmine.images.thumbnails import thumbnail
+from imgmine.images.gate import gate
+from imgmine.images.hashes import dhash
+from imgmine.images.previews import preview_jpeg, reduced
+from imgmine.images.stills import NoStill, still
+from imgmine.images.wire import Message, encode, receive
+
+_PR_SET_PDEATHSIG = 1
+
+
+class SourceFault(Exception):
+    """The file that a request names cannot be read: the asker's fault, not the picture's."""
+
+
+class _Region(io.RawIOBase):
+    """A part of an open file, as a file of its own."""
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._offset = offset
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise OSError("a seek to before the start")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = max(0, min(len(buffer), self._size - self._at))
+        data = os.pread(self._descriptor, wanted, self._offset + self._at)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def answer(request: dict[str, Any]) -> Message:
+    """Do what a request asks for. Raises `SourceFault`; a fault of the picture or video is in the answer."""
+    path, offset, size = request["path"], request["offset"], request["size"]
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceFault(f"{path}: {error.strerror}") from error
+    try:
+        if os.fstat(descriptor).st_size < offset + size:
+            raise SourceFault(f"{path} ends before byte {offset + size}")
+        if request["do"] == "still":
+            return _still(
+                io.BufferedReader(_Region(descriptor, offset, size), 1 << 16), bytes.fromhex(request["blake2b"])
+            )
+        payload = os.pread(descriptor, size, offset)
+    finally:
+        os.close(descriptor)
+    if request["do"] == "thumbnail":
+        return Message({}, thumbnail(payload, request["side"]) or b"")
+    return _picture(payload)
+
+
+def _picture(payload: bytes) -> Message:
+    verdict, picture = gate(payload)
+    if picture is None:
+        return Message({"verdict": asdict(verdict), "dhash": None})
+    small = reduced(picture)
+    return Message({"verdict": asdict(verdict), "dhash": dhash(small)}, preview_jpeg(small))
+
+
+def _still(video: io.BufferedReader, blake2b: bytes) -> Message:
+    try:
+        png, frame_time = still(video, blake2b)
+    except NoStill as error:
+        return Message({"failed": str(error)})
+    return Message({"frame_time": frame_time}, png)
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until there are no more."""
+
+    def read(count: int) -> bytes:
+        data = requests.read(count)
+        if len(data) < count:
+            raise EOFError
+        return data
+
+    while True:
+        try:
+            request = receive(read).head
+        except EOFError:
+            return
+        try:
+            message = answer(request)
+        except SourceFault as error:
+            message = Message({"fault": str(error)})
+        except MemoryError:
+            message = Message({"failed": "needs more memory than a decoder may have"})
+        answers.write(encode(message))
+        answers.flush()
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel end this process with its parent, even in the middle of a decode.
+
+    Elsewhere than on Linux it ends when it next reads from standard input.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def _limit(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # macOS refuses
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def main() -> None:
+    """Run the worker."""
+    parent, memory = map(int, sys.argv[1:])
+    _end_with(parent)
+    _limit(memory)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
+    answers = os.fdopen(os.dup(1), "wb")
+    answers.write(encode(Message({"ready": True})))
+    answers.flush()
+    # From here on nothing but answers may reach the pipe, and what C libraries say of hostile files reaches no log.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()
