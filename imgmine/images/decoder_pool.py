@@ -291,6 +291,6 @@ def _source(request: PictureRequest | StillRequest) -> dict[str, Any]:
 
 
 def _processors() -> int:
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -20,6 +20,7 @@ from PIL import (
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
@@ -34,16 +35,16 @@ MOST_PIXELS = 89_478_485  # Pillow's own bound for a decompression bomb: a quart
 # The raster formats that a picture host has served, and no others: each reader is an attack surface, and some of
 # Pillow's start programs (EPS: Ghostscript), read other files, or take almost any bytes for theirs. Pillow opens a
 # JPEG with several pictures as MPO.
-_PLUGINS = (
-    JpegImagePlugin,
-    PngImagePlugin,
-    GifImagePlugin,
-    WebPImagePlugin,
-    BmpImagePlugin,
-    TiffImagePlugin,
-    AvifImagePlugin,
+_READERS = (
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    GifImagePlugin.GifImageFile,
+    WebPImagePlugin.WebPImageFile,
+    BmpImagePlugin.BmpImageFile,
+    TiffImagePlugin.TiffImageFile,
+    AvifImagePlugin.AvifImageFile,
 )
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+FORMATS = tuple(str(reader.format) for reader in _READERS)
 
 _COPYRIGHT = 33432
 _MOST_DETAIL = 200
@@ -89,7 +90,7 @@ def gate(payload: bytes) -> Gated:
         warnings.simplefilter("ignore")
         try:
             picture = Image.open(io.BytesIO(payload), formats=FORMATS)
-        except Exception as error:  # noqa: BLE001 - Pillow's readers raise nearly every type on hostile bytes
+        except Exception as error:  # Pillow's readers raise nearly every type on hostile bytes
             return Gated(_unreadable(payload, error), None)
         return _judge(picture, payload)
 
@@ -117,7 +118,7 @@ def _judge(picture: ImageFile.ImageFile, payload: bytes) -> Gated:
         return Gated(verdict(ImageDecision.SIZE), None)
     try:
         picture.load()
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:
         cut = "truncated" in str(error).lower() or ends_early(payload)
         return Gated(verdict(ImageDecision.TRUNCATED if cut else ImageDecision.UNDECODABLE, _words(error)), None)
     if picture.format in ("JPEG", "MPO") and ends_early(payload):
@@ -132,7 +133,7 @@ def _unreadable(payload: bytes, error: Exception) -> Verdict:
     # Pillow reads these whole when it opens them, so that a cut file is met here and not when it is loaded.
     cut = claimed in ("image/webp", "image/avif") and ends_early(payload)
     decision = ImageDecision.TRUNCATED if cut else ImageDecision.UNDECODABLE
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         # Pillow's message would hold an address in memory.
         return Verdict(decision, f"not readable as {claimed}" if claimed else "not a picture of a known kind")
     return Verdict(decision, _words(error))
@@ -153,9 +154,9 @@ def _copyright(picture: ImageFile.ImageFile) -> str | None:
         else:
             # `picture.getexif()` would decode a whole PNG in search of a late chunk.
             exif = Image.Exif()
-            exif.load(picture.info.get("exif"))
+            exif.load(picture.info.get("exif", b""))
             value = exif.get(_COPYRIGHT)
-    except Exception:  # noqa: BLE001 - a broken EXIF block takes nothing from the picture
+    except Exception:  # a broken EXIF block takes nothing from the picture
         return None
     return _as_text(value)
 

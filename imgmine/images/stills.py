@@ -11,12 +11,15 @@ import os
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
 from imgmine.errors import ImgmineError
 from imgmine.images.gate import MOST_PIXELS
+
+if TYPE_CHECKING:
+    import cv2
 
 # How much may be decoded to reach the frame, whatever the distance of the key frames: about 5 s of one core.
 PIXEL_BUDGET = 1 << 30
@@ -68,44 +71,44 @@ def still(video: io.BufferedIOBase, blake2b: bytes) -> Still:
     raise NoStill("no frame of the video can be decoded")
 
 
-def _opened(video: io.BufferedIOBase) -> "cv2.VideoCapture":  # noqa: F821
-    cv2 = _video_library()
+def _opened(video: io.BufferedIOBase) -> "cv2.VideoCapture":
+    library = _video_library()
     video.seek(0)
     # One thread: less memory, and a broken stream cannot depend on which thread was first.
-    settings = [cv2.CAP_PROP_N_THREADS, 1, cv2.CAP_PROP_HW_ACCELERATION, cv2.VIDEO_ACCELERATION_NONE]
+    settings = [library.CAP_PROP_N_THREADS, 1, library.CAP_PROP_HW_ACCELERATION, library.VIDEO_ACCELERATION_NONE]
     try:
-        capture = cv2.VideoCapture(video, cv2.CAP_FFMPEG, settings)
-    except cv2.error as error:
+        capture: cv2.VideoCapture = library.VideoCapture(video, library.CAP_FFMPEG, settings)
+    except library.error as error:
         raise NoStill(f"not readable as a video: {error.err}") from error
     if not capture.isOpened():
         raise NoStill("not readable as a video")
     return capture
 
 
-def _whole(capture: "cv2.VideoCapture", prop: str) -> int:  # noqa: F821
+def _whole(capture: "cv2.VideoCapture", prop: str) -> int:
     value = capture.get(getattr(_video_library(), f"CAP_PROP_{prop}"))
     return int(value) if math.isfinite(value) and value > 0 else 0
 
 
-def _frame_at(capture: "cv2.VideoCapture", number: int) -> Still | None:  # noqa: F821
-    cv2 = _video_library()
+def _frame_at(capture: "cv2.VideoCapture", number: int) -> Still | None:
+    library = _video_library()
     try:
-        if not capture.set(cv2.CAP_PROP_POS_FRAMES, number):
+        if not capture.set(library.CAP_PROP_POS_FRAMES, number):
             return None
-    except cv2.error:
+    except library.error:
         return None
     return _next_frame(capture)
 
 
-def _next_frame(capture: "cv2.VideoCapture") -> Still | None:  # noqa: F821
-    cv2 = _video_library()
+def _next_frame(capture: "cv2.VideoCapture") -> Still | None:
+    library = _video_library()
     try:
         decoded, frame = capture.read()
-    except cv2.error:
+    except library.error:
         return None
     if not decoded or frame is None or frame.ndim != 3:
         return None
-    seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    seconds = capture.get(library.CAP_PROP_POS_MSEC) / 1000
     height, width, _ = frame.shape
     picture = Image.frombuffer("RGB", (width, height), frame.tobytes(), "raw", "BGR", 0, 1)
     out = io.BytesIO()

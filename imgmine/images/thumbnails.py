@@ -29,7 +29,7 @@ def thumbnail(payload: bytes, side: int) -> bytes | None:
                 small = _opaque(picture)
         except MemoryError:
             raise
-        except Exception:  # noqa: BLE001 - Pillow's readers raise nearly every type on hostile bytes
+        except Exception:  # Pillow's readers raise nearly every type on hostile bytes
             return None
     small.thumbnail((side, side))
     out = io.BytesIO()

@@ -13,11 +13,11 @@ import sys
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
-from imgmine.images.thumbnails import thumbnail
 from imgmine.images.gate import gate
 from imgmine.images.hashes import dhash
 from imgmine.images.previews import preview_jpeg, reduced
 from imgmine.images.stills import NoStill, still
+from imgmine.images.thumbnails import thumbnail
 from imgmine.images.wire import Message, encode, receive
 
 _PR_SET_PDEATHSIG = 1
