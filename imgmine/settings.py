@@ -7,10 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
+from dotenv import load_dotenv
 
 from imgmine.errors import ImgmineError
+from imgmine.store.base import check_key
 
 
 class SettingError(ImgmineError):
@@ -40,17 +42,21 @@ class Settings:
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of this process. Raises `SettingError` that names the variable at fault."""
+    """Return the settings of this process, or of the variables given. Raises `SettingError` that names the one at fault.
+
+    What `.env` sets and the environment does not is put into the environment, where boto3 looks for its `AWS_*`.
+    """
     if environ is None:
-        environ = {**{name: value or "" for name, value in dotenv_values(Path(".env")).items()}, **os.environ}
+        load_dotenv(Path(".env"))
+        environ = os.environ
     home = _folder(environ, "IMGMINE_HOME", Path(".imgmine"))
     reference = environ.get("IMGMINE_REFERENCE")
     return Settings(
         home=home,
         store=_store(environ.get("IMGMINE_STORE") or str(home / "store")),
         cache=_folder(environ, "IMGMINE_CACHE", home / "cache"),
-        s3_endpoint=environ.get("IMGMINE_S3_ENDPOINT") or None,
-        archive_org=(environ.get("IMGMINE_ARCHIVE_ORG") or "https://archive.org").rstrip("/"),
+        s3_endpoint=_s3_endpoint(environ),
+        archive_org=_address(environ, "IMGMINE_ARCHIVE_ORG", "https://archive.org"),
         collection=environ.get("IMGMINE_COLLECTION") or "archiveteam_imgur",
         contact=environ.get("IMGMINE_CONTACT") or None,
         embedder=environ.get("IMGMINE_EMBEDDER") or "efficientnet-lite0",
@@ -65,11 +71,31 @@ def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
 
 
 def _store(value: str) -> str:
-    if value.startswith("s3://"):
-        return value.rstrip("/")
-    if "://" in value:
-        raise SettingError(f"IMGMINE_STORE={value!r}: a folder or s3://bucket/prefix is wanted.")
-    return str(Path(value).expanduser().resolve())
+    kind, slashes, rest = value.partition("://")
+    if not slashes:
+        return str(Path(value).expanduser().resolve())
+    try:
+        if kind != "s3":
+            raise ValueError(kind)
+        check_key(rest.rstrip("/"))
+    except ValueError:
+        raise SettingError(f"IMGMINE_STORE={value!r}: a folder or s3://bucket/prefix is wanted.") from None
+    return value.rstrip("/")
+
+
+def _address(environ: Mapping[str, str], name: str, default: str) -> str:
+    text = (environ.get(name) or default).rstrip("/")
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.netloc):
+        raise SettingError(f"{name}={text!r}: an address that begins with https:// or http:// is wanted.")
+    return text
+
+
+def _s3_endpoint(environ: Mapping[str, str]) -> str | None:
+    text = _address(environ, "IMGMINE_S3_ENDPOINT", "")
+    if urlsplit(text).path:  # R2 shows its endpoint with a bucket's name behind it
+        raise SettingError(f"IMGMINE_S3_ENDPOINT={text!r}: the bucket goes into IMGMINE_STORE (s3://bucket/prefix).")
+    return text or None
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
