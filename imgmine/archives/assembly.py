@@ -1,0 +1,210 @@
+"""From the pieces of a compressed WARC file (frames, members) to its records: mostly one of one, but not always.
+
+How pieces are found and decoded is `zstd_frames`' and `gzip_members`' business.
+"""
+
+import re
+from collections.abc import Iterator
+
+from imgmine.archives.pieces import Damage, Piece
+from imgmine.archives.records import BadHead, RecordHead, WarcRecord, begins_record, make_record, parse_head
+
+_NEWLINES = re.compile(rb"[\r\n]*")
+_TRAILER = b"\r\n\r\n"
+_CUT_TRAILER = "cut short: the file ends inside the line breaks after its last record"
+
+
+def assemble(
+    pieces: Iterator[Piece | Damage], wanted: frozenset[str] | None, largest: int
+) -> Iterator[WarcRecord | Damage]:
+    """Make records of pieces, in order: a record may go over several pieces, or share one with others.
+
+    A piece that begins with a WARC record ends the record before it, whatever length that one claims, so that a lie
+    costs one record. A piece that neither begins one nor goes on with one is Damage.
+
+    Args:
+        pieces: in the order of the file.
+        wanted: the types to make records of; all where None. The blocks of others are not kept.
+        largest: a record over several pieces with a larger block is Damage, and not kept.
+    """
+    assembler = _Assembler(wanted, largest)
+    ready = assembler.ready
+    for piece in pieces:
+        if isinstance(piece, Damage):
+            assembler.take_damage(piece)
+        else:
+            assembler.take(piece)
+        del piece  # a large one must not stay in memory while the next is decoded
+        while ready:
+            yield ready.pop(0)
+    assembler.finish()
+    yield from ready
+
+
+class _OpenRecord:
+    """A record whose end has not been seen yet."""
+
+    __slots__ = ("block", "end", "head", "left", "line_breaks", "offset")
+
+    def __init__(self, head: RecordHead, offset: int, keep: bool) -> None:
+        self.head = head
+        self.offset = offset
+        self.end = offset
+        self.left = head.length
+        self.block: bytearray | memoryview | None = memoryview(b"") if keep else None
+        self.line_breaks = 0
+
+    def take(self, content: bytes | bytearray, at: int, end: int) -> int:
+        """Take the record's part of `content[at:]`, of a piece that ends at `end`; return where that part stops."""
+        self.end = end
+        size = min(self.left, len(content) - at)
+        if self.block is not None and size:
+            part = memoryview(content)[at : at + size]
+            if size == self.head.length:
+                self.block = part
+            else:
+                if not isinstance(self.block, bytearray):
+                    self.block = bytearray()
+                self.block += part
+        self.left -= size
+        at += size
+        if not self.left:
+            if content.startswith(_TRAILER, at):
+                self.line_breaks += 2
+                at += 4
+            if at < len(content):
+                stop = _past_newlines(content, at)
+                self.line_breaks += content.count(b"\n", at, stop)
+                at = stop
+        return at
+
+
+class _Assembler:
+    """What is known between two pieces.
+
+    Attributes:
+        ready: what can be told already, in order.
+    """
+
+    def __init__(self, wanted: frozenset[str] | None, largest: int) -> None:
+        self.ready: list[WarcRecord | Damage] = []
+        self._wanted = wanted
+        self._largest = largest
+        self._lost: Damage | None = None  # not told yet: the pieces that follow may belong to it
+        self._open: _OpenRecord | None = None
+        self._head_part = b""  # the beginning of a head that goes on in the next piece
+        self._head_offset = 0
+        self._end = 0
+
+    def take(self, piece: Piece) -> None:
+        """Take the next piece."""
+        begin = offset = piece.offset
+        content, end = piece.content, piece.end
+        at = 0
+        if (self._open is not None or self._head_part) and begins_record(content) and len(content) >= 5:
+            self._break_off("the next one begins")
+        if self._open is None and not self._head_part:
+            at = _past_newlines(content, 0)
+            if at == len(content):
+                return
+            if not begins_record(content, at):
+                self._lose_more(offset, end)
+                return
+        elif self._head_part:
+            content = self._head_part + content
+            begin = self._head_offset
+            self._head_part = b""
+        self._end = end
+        while True:
+            if self._open is None:
+                try:
+                    head = parse_head(content, at)
+                except BadHead as error:
+                    self._lose(begin, end, str(error))
+                    return
+                if head is None:
+                    self._head_part, self._head_offset = bytes(content[at:]), begin
+                    return
+                self._tell_lost()
+                keep = head.length <= self._largest and (self._wanted is None or head.record_type in self._wanted)
+                self._open = _OpenRecord(head, begin, keep)
+                at = head.end
+            at = self._open.take(content, at, end)
+            begin = offset
+            if at == len(content):
+                if not self._open.left and self._open.line_breaks >= 2:
+                    self._close(self._open)
+                return
+            if not begins_record(content, at):
+                self._lose(self._open.offset, end, "a WARC record that goes on after its Content-Length")
+                return
+            self._close(self._open)
+
+    def take_damage(self, damage: Damage) -> None:
+        """Take damage instead of a piece."""
+        begin, end, reason = damage.offset, damage.offset + damage.length, damage.reason
+        if self._head_part:
+            begin = self._head_offset
+        elif self._open is not None:
+            if self._open.left:
+                begin = self._open.offset
+            else:
+                self._close(self._open)
+        if begin != damage.offset:
+            reason += f" (inside the record that begins at {begin})"
+        self._lose(begin, end, reason)
+
+    def finish(self) -> None:
+        """The file ends here."""
+        if self._open is not None and not self._open.left:
+            self._close(self._open)
+            self.ready.append(Damage(self._end, 0, _CUT_TRAILER))
+        else:
+            self._break_off("the file ends")
+        self._tell_lost()
+
+    def _break_off(self, why: str) -> None:
+        """What is open does not go on."""
+        if self._head_part:
+            self._lose(self._head_offset, self._end, f"a WARC head that is not finished where {why}")
+        elif self._open is not None:
+            if self._open.left:
+                left, length = self._open.left, self._open.head.length
+                reason = f"cut short: {left} of the {length} bytes of its Content-Length are missing where {why}"
+                self._lose(self._open.offset, self._open.end, reason)
+            else:
+                self._close(self._open)
+
+    def _close(self, record: _OpenRecord) -> None:
+        """The record is whole."""
+        self._open = None
+        if record.block is not None:
+            length = record.end - record.offset
+            self.ready.append(make_record(record.head, record.offset, length, memoryview(record.block)))
+        elif self._wanted is None or record.head.record_type in self._wanted:
+            reason = f"a record of {record.head.length} bytes, more than the {self._largest} allowed"
+            self.ready.append(Damage(record.offset, record.end - record.offset, reason))
+
+    def _lose(self, offset: int, end: int, reason: str) -> None:
+        """What lies there is lost, and what was open with it."""
+        self._tell_lost()
+        self._lost = Damage(offset, end - offset, reason)
+        self._open = None
+        self._head_part = b""
+
+    def _lose_more(self, offset: int, end: int) -> None:
+        """A piece without any record: more of what was lost last, if anything was."""
+        if self._lost is None:
+            self._lost = Damage(offset, end - offset, "content that is no WARC record")
+        else:
+            self._lost = Damage(self._lost.offset, end - self._lost.offset, self._lost.reason)
+
+    def _tell_lost(self) -> None:
+        if self._lost is not None:
+            self.ready.append(self._lost)
+            self._lost = None
+
+
+def _past_newlines(content: bytes | bytearray, at: int) -> int:
+    match = _NEWLINES.match(content, at)
+    return at if match is None else match.end()
