@@ -42,9 +42,10 @@ class Settings:
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of this process, or of the variables given. Raises `SettingError` that names the one at fault.
+    """Return the settings of this process, or of the variables given.
 
-    What `.env` sets and the environment does not is put into the environment, where boto3 looks for its `AWS_*`.
+    Raises `SettingError`, which names the variable at fault. What `.env` sets and the environment does not is put into
+    the environment, where boto3 looks for its `AWS_*`.
     """
     if environ is None:
         load_dotenv(Path(".env"))
@@ -74,12 +75,13 @@ def _store(value: str) -> str:
     kind, slashes, rest = value.partition("://")
     if not slashes:
         return str(Path(value).expanduser().resolve())
+    wrong = SettingError(f"IMGMINE_STORE={value!r}: a folder or s3://bucket/prefix is wanted.")
+    if kind != "s3":
+        raise wrong
     try:
-        if kind != "s3":
-            raise ValueError(kind)
         check_key(rest.rstrip("/"))
     except ValueError:
-        raise SettingError(f"IMGMINE_STORE={value!r}: a folder or s3://bucket/prefix is wanted.") from None
+        raise wrong from None
     return value.rstrip("/")
 
 
