@@ -1,0 +1,278 @@
+"""A file on its way into the cache: its `.part` and journal, its MD5 as it grows, its name once it is whole.
+
+Where the bytes come from is `download`'s. Beside `<name>` there can be `<name>.part` (what has arrived),
+`<name>.part.json` (which file on the server that is a part of) and `<name>.ok` (what was found right, and when).
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from imgmine.archives.item import ItemFile
+from imgmine.errors import ImgmineError
+
+_HASH_BLOCK = 1 << 20
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class DiskFull(ImgmineError):
+    """The disk with the cache has no room for what is being fetched."""
+
+
+class FetchBusy(ImgmineError):
+    """Another process is fetching the same file into the same cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What a server says about which bytes it has, in its own words."""
+
+    etag: str | None
+    last_modified: str | None
+
+    def differ_from(self, other: "Validators") -> bool:
+        """Whether these are another file's. IA keeps each file on two machines: one agreement is enough."""
+        pairs = [(self.etag, other.etag), (self.last_modified, other.last_modified)]
+        known = [(mine, theirs) for mine, theirs in pairs if mine is not None and theirs is not None]
+        return bool(known) and all(mine != theirs for mine, theirs in known)
+
+
+class PartFile:
+    """The `.part` of one file, held by one process at a time, with the MD5 following what is written.
+
+    Opening it keeps what an earlier run left if that is a part of the file that `expected` describes. The MD5 is read
+    back from the file, behind the writer and in a thread of its own: so the bytes of an earlier run need no path of
+    their own, and what is checked is what is in the file. Raises `FetchBusy`.
+    """
+
+    def __init__(self, path: Path, expected: ItemFile) -> None:
+        self.path = path
+        self.expected = expected
+        self._part = path.with_name(f"{path.name}.part")
+        self._journal = path.with_name(f"{path.name}.part.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = self._open_locked()
+        self._md5 = _Md5Follower(self._fd)
+        self.position = os.fstat(self._fd).st_size
+        self.validators = self._read_journal()
+        if self.validators is None or (expected.size is not None and self.position > expected.size):
+            self.restart()
+        self._md5.follow_to(self.position)
+
+    def _open_locked(self) -> int:
+        while True:
+            fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Between the two calls another process may have given this file its final name: that one is not ours.
+                if os.path.samestat(os.fstat(fd), self._part.stat()):
+                    return fd
+            except BlockingIOError:
+                os.close(fd)
+                message = f"{self.path} is being fetched by another process. Wait for it, or end it."
+                raise FetchBusy(message) from None
+            except FileNotFoundError:
+                pass
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._md5.stop()
+        os.close(self._fd)
+
+    def _read_journal(self) -> Validators | None:
+        journal = _read_json(self._journal)
+        if not journal or journal["size"] != self.expected.size or journal["md5"] != self.expected.md5:
+            return None
+        return Validators(journal["etag"], journal["last_modified"])
+
+    def belongs_to(self, validators: Validators) -> None:
+        """Note, before the first byte of it is written, which file on the server this is a part of."""
+        if validators != self.validators:
+            document = {"size": self.expected.size, "md5": self.expected.md5, **asdict(validators)}
+            _write_json(self._journal, document)
+            self.validators = validators
+
+    def append(self, data: bytes) -> None:
+        """Write bytes after those that are there. Raises `DiskFull`, with what fitted kept."""
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.pwrite(self._fd, view, self.position)
+                self.position += written
+                view = view[written:]
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise no_room(self.path, os.strerror(error.errno or 0)) from error
+            raise
+        finally:
+            self._md5.follow_to(self.position)
+
+    def restart(self) -> None:
+        """Throw away what has arrived."""
+        self._md5.restart()
+        os.ftruncate(self._fd, 0)
+        self._journal.unlink(missing_ok=True)
+        self.position = 0
+        self.validators = None
+
+    def discard(self) -> None:
+        """Take the part away altogether."""
+        self.restart()
+        self._part.unlink(missing_ok=True)
+
+    def md5(self) -> str:
+        """Return the MD5 of all that has arrived, from the first byte on, in hexadecimal."""
+        return self._md5.digest()
+
+    def publish(self, md5: str) -> Path:
+        """Flush to the disk, give the file its name, note that it was found right; return its path."""
+        os.fsync(self._fd)
+        self._part.replace(self.path)
+        _sync_folder(self.path.parent)
+        self._journal.unlink(missing_ok=True)
+        mark_verified(self.path, md5)
+        return self.path
+
+
+class _Md5Follower:
+    """Hashes an open file as far as its writer has come, in a thread; the page cache still has what it reads."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._changed = threading.Condition()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._done = 0
+        self._target = 0
+        self._stopped = False
+        self._failure: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="md5", daemon=True)
+        self._thread.start()
+
+    def follow_to(self, position: int) -> None:
+        with self._changed:
+            self._target = position
+            self._changed.notify_all()
+
+    def restart(self) -> None:
+        with self._changed:
+            # A block that is being hashed just now goes into the old hash, which nobody asks any more.
+            self._md5 = hashlib.md5(usedforsecurity=False)
+            self._done = self._target = 0
+
+    def digest(self) -> str:
+        with self._changed:
+            self._changed.wait_for(lambda: self._done == self._target or self._failure is not None)
+            if self._failure is not None:
+                raise self._failure
+            return self._md5.hexdigest()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        block = memoryview(bytearray(_HASH_BLOCK))
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._done < self._target)
+                if self._stopped:
+                    return
+                md5, offset, wanted = self._md5, self._done, min(_HASH_BLOCK, self._target - self._done)
+            try:
+                read = os.preadv(self._fd, [block[:wanted]], offset)
+                failure = None if read else OSError(errno.EIO, "the file is shorter than what was written to it")
+            except OSError as error:
+                read, failure = 0, error
+            md5.update(block[:read])
+            with self._changed:
+                if md5 is not self._md5:
+                    continue
+                self._done += read
+                self._failure = failure
+                self._changed.notify_all()
+                if failure is not None:
+                    return
+
+
+def mark_verified(path: Path, md5: str) -> None:
+    """Note beside a file that it has this MD5, so that a rerun need not read gigabytes to know it."""
+    stat = path.stat()
+    _write_json(_verified_note(path), {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "md5": md5})
+
+
+def is_verified(path: Path, expected: ItemFile) -> bool:
+    """Return whether the file is there, has been found right, and has not been touched since."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return False
+    note = _read_json(_verified_note(path))
+    untouched = note.get("size") == stat.st_size and note.get("mtime_ns") == stat.st_mtime_ns
+    return untouched and expected.size in {None, stat.st_size} and expected.md5 in {None, note.get("md5")}
+
+
+def verify(path: Path, expected: ItemFile) -> bool:
+    """Read a file whole and return whether it is the one expected; note it if so."""
+    if expected.size not in {None, path.stat().st_size}:
+        return False
+    with path.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if expected.md5 not in {None, md5}:
+        return False
+    mark_verified(path, md5)
+    return True
+
+
+def remove(path: Path) -> None:
+    """Take a file and the note beside it away."""
+    _verified_note(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def no_room(path: Path, reason: str) -> DiskFull:
+    """Say that the disk is full in a way that helps."""
+    return DiskFull(
+        f"{path}: {reason}. Free room on that disk (archives in {path.parent.parent} that are mined can go), or set "
+        "IMGMINE_CACHE to a larger one. What has arrived is kept: the next run goes on from there."
+    )
+
+
+def _verified_note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.ok")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a small JSON document of ours; empty where it is missing or was cut short."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    pending = path.with_name(f"{path.name}.pending")
+    pending.write_text(json.dumps(document, sort_keys=True))
+    pending.replace(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
