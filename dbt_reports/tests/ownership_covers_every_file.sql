@@ -1,0 +1,23 @@
+-- Distinct files times the archives that have them are the files of all archives; each has one owner.
+with dataset as (
+    select
+        coalesce(sum(files), 0) as files,
+        coalesce(sum(owned), 0) as owned
+    from {{ source('warehouse', 'archives') }}
+),
+
+duplicates as (
+    select
+        coalesce(sum(copies_in_all), 0) as files,
+        coalesce(sum(distinct_files), 0) as owned
+    from {{ ref('duplicates_across_archives') }}
+)
+
+select
+    dataset.files,
+    dataset.owned,
+    duplicates.files as files_reported,
+    duplicates.owned as owned_reported
+from dataset
+cross join duplicates
+where dataset.files != duplicates.files or dataset.owned != duplicates.owned

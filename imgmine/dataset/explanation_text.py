@@ -1,0 +1,230 @@
+"""An explanation as text for a terminal: complete, in plain words, one fact a line.
+
+What is said is collected by `explain`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+from imgmine.dataset.explain import (
+    Explanation,
+    FileStory,
+    ImageStory,
+    PictureStory,
+    QueryKind,
+    RecordStory,
+    ScoreStory,
+)
+from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
+
+RECORD_RULES: Mapping[RecordDecision, str] = MappingProxyType(
+    {
+        RecordDecision.KEPT: "the first record of these bytes in the archive: they were kept",
+        RecordDecision.DUPLICATE: "the same bytes were kept already, from an earlier record of the archive",
+        RecordDecision.DOWNSCALED_COPY: "its URL is that of a scaled-down copy; only originals are kept",
+        RecordDecision.LESSER_COPY: "the archive has another original of the same media in a format that is preferred",
+        RecordDecision.NO_MEDIA: "not a picture or video: another kind of URL, or bytes that are none",
+        RecordDecision.REDIRECT: "the server only pointed to another address",
+        RecordDecision.ERROR_STATUS: "the server did not answer with status 200",
+        RecordDecision.REMOVED: 'the picture that says "removed" was served in its place',
+        RecordDecision.TRUNCATED: "the body is shorter than it should be: the connection was cut",
+        RecordDecision.EMPTY: "the body is empty",
+        RecordDecision.REVISIT: "it only refers to an earlier record with the same payload, and holds no bytes",
+        RecordDecision.BLOCKED: "a take-down or a hash list forbids to keep it",
+        RecordDecision.NOT_FETCHED: "selective reading left it out; its bytes were not looked at",
+        RecordDecision.DAMAGED: "no reader could make sense of its bytes",
+    }
+)
+IMAGE_RULES: Mapping[ImageDecision, str] = MappingProxyType(
+    {
+        ImageDecision.KEPT: "it loads whole, is RGB and large enough",
+        ImageDecision.UNDECODABLE: "it could not be decoded",
+        ImageDecision.TRUNCATED: "its data ends too early",
+        ImageDecision.BOMB: "it has more pixels than may be decoded safely",
+        ImageDecision.MODE: "its mode is not RGB",
+        ImageDecision.SIZE: "one of its sides is shorter than 128 pixels",
+        ImageDecision.BLOCKED: "a take-down or a hash list forbids to keep it",
+    }
+)
+SCORE_RULES: Mapping[ScoreDecision, str] = MappingProxyType(
+    {
+        ScoreDecision.KEPT: "usual enough among the reference images",
+        ScoreDecision.ANOMALOUS: "too unlike the reference images",
+    }
+)
+
+
+def render(explanation: Explanation) -> str:
+    """Return the explanation as lines of text, the short answer first."""
+    return "\n".join(_lines(explanation)) + "\n"
+
+
+def short_answer(explanation: Explanation) -> str:
+    """Return one sentence: whether it is in the dataset, and if not, which rule kept it out."""
+    searched = f"{explanation.archives_mined} of {_counted(explanation.archives_known, 'known archive')} searched"
+    if not explanation.known:
+        subject = "URL" if explanation.query.kind is QueryKind.URL else "BLAKE2b"
+        other = " The same media was archived under other URLs, see below." if explanation.others else ""
+        return f"Not known: no record of this {subject} ({searched}).{other}"
+    if explanation.pictures:
+        answers = [_verdict(story) for story in explanation.pictures if not _has_still(story, explanation)]
+        return " ".join(dict.fromkeys(answers))
+    dropped = sorted({record.decision for record in explanation.records})
+    rules = "; ".join(f"{decision}: {RECORD_RULES[decision]}" for decision in dropped)
+    return f"Dropped before it was stored ({rules})."
+
+
+def _verdict(story: PictureStory) -> str:
+    name = _short(story.blake2b)
+    gate = {image.decision for image in story.images}
+    scores = {score.decision for score in story.scores}
+    if not story.images:
+        if _is_video(story.files[0]):
+            return f"{name} is a video that is stored, without a still."
+        return f"{name} is stored; the gate has not seen it yet."
+    if ImageDecision.KEPT not in gate:
+        return f"{name} is stored, but not an image of the dataset: the gate dropped it ({', '.join(sorted(gate))})."
+    if ScoreDecision.ANOMALOUS in scores:
+        return f"{name} passed the gate; its anomaly score drops it (anomalous)."
+    owner = f"; {story.owner.archive} owns it" if story.owner is not None else ""
+    return f"{name} is in the dataset{owner}." if scores else f"{name} passed the gate and has no score yet{owner}."
+
+
+def _has_still(story: PictureStory, explanation: Explanation) -> bool:
+    return any(file.video_blake2b == story.blake2b for other in explanation.pictures for file in other.files)
+
+
+def _is_video(file: FileStory) -> bool:
+    return not file.media_type.startswith("image/")
+
+
+def _lines(explanation: Explanation) -> Iterator[str]:
+    query = explanation.query
+    yield f"{query.kind.value.upper()} {query.text}"
+    if query.kind is QueryKind.FILE and query.digest is not None:
+        yield f"BLAKE2b {query.digest.hex()}"
+    yield short_answer(explanation)
+    if explanation.records:
+        yield ""
+        yield f"Records ({len(explanation.records)})"
+        for record in explanation.records:
+            yield from _indented(_record_lines(record))
+    if explanation.others:
+        yield ""
+        yield f"Other records of the same bytes or the same media ({len(explanation.others)})"
+        for record in explanation.others:
+            yield from _indented(_record_lines(record))
+    for story in explanation.pictures:
+        yield ""
+        yield from _picture_lines(story)
+    if not explanation.known and query.kind is not QueryKind.URL:
+        yield "A picture that was scaled or saved again has other bytes, and so another BLAKE2b: ask for its URL."
+
+
+def _record_lines(record: RecordStory) -> Iterator[str]:
+    yield f"{record.decision}: {RECORD_RULES[record.decision]}"
+    facts = [
+        ("url", record.url),
+        ("captured", _time(record.captured_at)),
+        ("response", _response(record)),
+        ("media id", record.media_id),
+        ("blake2b", record.blake2b.hex() if record.blake2b is not None else None),
+        ("archive", record.archive),
+        ("record", " ".join(part for part in (record.record_type, record.record_id) if part) or None),
+        ("where", f"{record.address} offset {record.warc_offset} length {record.warc_length}"),
+        ("fetch again", record.fetch),
+    ]
+    yield from _indented(_facts(facts))
+
+
+def _response(record: RecordStory) -> str | None:
+    if record.http_status is None:
+        return None
+    parts = [f"HTTP {record.http_status}", record.served_type or "no Content-Type"]
+    if record.body_length is not None:
+        announced = record.declared_length
+        short = f" of {announced} announced" if announced is not None and announced != record.body_length else ""
+        parts.append(f"{record.body_length} bytes{short}")
+    return ", ".join(parts)
+
+
+def _picture_lines(story: PictureStory) -> Iterator[str]:
+    file = story.files[0]
+    kind = "Still" if file.video_blake2b is not None else "Video" if _is_video(file) else "Picture"
+    yield f"{kind} {story.blake2b.hex()}"
+    for kept in story.files:
+        yield f"  in {kept.archive}"
+        image = next((image for image in story.images if image.archive == kept.archive), None)
+        score = next((score for score in story.scores if score.archive == kept.archive), None)
+        yield from _indented(_facts([*_file_facts(kept), *_image_facts(image, kept), *_score_facts(score, image)]), 4)
+    owner = story.owner
+    if owner is None:
+        yield "  owner: not in the dataset's tables yet; materialize `dataset`"
+    else:
+        yield f"  owner: {owner.archive}, the earliest of {_counted(owner.copies, 'archive')} with this file"
+
+
+def _file_facts(file: FileStory) -> list[tuple[str, str | None]]:
+    still = None
+    if file.video_blake2b is not None:
+        moment = f" at {file.frame_time:.3f} s" if file.frame_time is not None else ""
+        still = f"{file.video_blake2b.hex()}{moment}"
+    return [
+        ("file", f"{file.media_type}, {file.size} bytes"),
+        ("still of", still),
+        ("url", file.url),
+        ("last modified", _time(file.last_modified)),
+        ("shard", f"{file.shard} offset {file.shard_offset} size {file.size}"),
+    ]
+
+
+def _image_facts(image: ImageStory | None, file: FileStory) -> list[tuple[str, str | None]]:
+    if image is None:
+        return [("gate", "a video; its still goes to the gate" if _is_video(file) else "not seen yet")]
+    detail = f" ({image.detail})" if image.detail else ""
+    size = f"{image.width} × {image.height}" if image.width is not None else "unknown size"
+    frames = _counted(image.frames, "frame") if image.frames is not None else None
+    preview = None
+    if image.preview is not None:
+        preview = f"{image.preview} offset {image.preview_offset} size {image.preview_size}"
+    return [
+        ("gate", f"{image.decision}: {IMAGE_RULES[image.decision]}{detail}"),
+        ("image", ", ".join(part for part in (size, image.mode, image.format, frames) if part)),
+        ("EXIF copyright", image.exif_copyright),
+        ("preview", preview),
+        ("dhash", f"{image.dhash:016x}" if image.dhash is not None else None),
+        ("embedding", "there" if image.embedded else "none"),
+    ]
+
+
+def _score_facts(score: ScoreStory | None, image: ImageStory | None) -> list[tuple[str, str | None]]:
+    if score is None:
+        return [("score", "none")] if image is not None else []
+    return [
+        (
+            "score",
+            f"{score.decision}: {SCORE_RULES[score.decision]} "
+            f"(log-likelihood {score.log_likelihood:.2f}, percentile {score.percentile:.2f})",
+        )
+    ]
+
+
+def _facts(facts: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    return (f"{name}: {value}" for name, value in facts if value is not None)
+
+
+def _indented(lines: Iterable[str], spaces: int = 2) -> Iterator[str]:
+    return (" " * spaces + line for line in lines)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment is not None else None
+
+
+def _short(digest: bytes) -> str:
+    return f"{digest.hex()[:12]}…"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,118 @@
+"""Reading one table over all archives with DuckDB: the SQL of it, and the connections that may run it.
+
+What is asked of the tables is not here: see `funnel`, `warehouse` and `explain`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import duckdb
+import pyarrow as pa
+
+from imgmine.dataset.archives import ARCHIVES
+from imgmine.dataset.ownership import OWNERSHIP
+from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, RECORDS, embeddings_schema
+
+# The tables of which each archive has a part, and those of which there is one file for all.
+ARCHIVE_TABLES: Mapping[str, pa.Schema] = MappingProxyType(
+    {
+        "records": RECORDS,
+        "files": FILES,
+        "images": IMAGES,
+        "embeddings": embeddings_schema(1),
+        "anomaly_scores": ANOMALY_SCORES,
+    }
+)
+DATASET_TABLES: Mapping[str, pa.Schema] = MappingProxyType({"ownership": OWNERSHIP, "archives": ARCHIVES})
+
+_PARQUET = ".parquet"
+
+
+def connect(database: Path | None = None, *, read_only: bool = False, memory: str = "1GB") -> duckdb.DuckDBPyConnection:
+    """Open a database file, or one in memory: times are UTC, nothing is downloaded, `memory` bounds what it takes.
+
+    A file spills beside itself; one in memory does not spill, for it would into the working folder.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": memory,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    if database is None:
+        connection = duckdb.connect(config={**config, "temp_directory": ""})
+    else:
+        connection = duckdb.connect(str(database), read_only=read_only, config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def archive_table(table: str, folder: Path) -> str:
+    """Return a SELECT of one of `ARCHIVE_TABLES` over every archive in `folder`; `archive` is always its first column.
+
+    Archives that come or go later are seen too, except that a folder without any gives an empty table for good.
+    """
+    schema = ARCHIVE_TABLES[table]
+    own_archive = "archive" in schema.names
+    if not _has_parts(folder):
+        return _empty(schema) if own_archive else _empty(pa.schema([pa.field("archive", pa.string()), *schema]))
+    columns = ", ".join(_quoted_name(name) for name in schema.names)
+    source = f"read_parquet({_quoted(_escaped(folder.resolve()) + '/*' + _PARQUET)}, filename = true)"
+    if own_archive:
+        return f"SELECT {columns} FROM {source}"
+    return f"SELECT left(parse_filename(filename), -{len(_PARQUET)}) AS archive, {columns} FROM {source}"
+
+
+def dataset_table(table: str, folder: Path) -> str:
+    """Return a SELECT of one of `DATASET_TABLES`, which lie in `folder`."""
+    schema = DATASET_TABLES[table]
+    path = folder / f"{table}{_PARQUET}"
+    if not path.is_file():
+        return _empty(schema)
+    columns = ", ".join(_quoted_name(name) for name in schema.names)
+    return f"SELECT {columns} FROM read_parquet({_quoted(_escaped(path.resolve()))})"
+
+
+def archives_in(folder: Path) -> list[str]:
+    """Return the archives that have a part of the table in `folder`, sorted."""
+    return sorted(path.name.removesuffix(_PARQUET) for path in folder.glob(f"*{_PARQUET}"))
+
+
+def _has_parts(folder: Path) -> bool:
+    return next(folder.glob(f"*{_PARQUET}"), None) is not None
+
+
+def _empty(schema: pa.Schema) -> str:
+    columns = ", ".join(f"CAST(NULL AS {_sql_type(field.type)}) AS {_quoted_name(field.name)}" for field in schema)
+    return f"SELECT {columns} WHERE false"
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    """Return what DuckDB makes of a Parquet column of this type."""
+    if pa.types.is_fixed_size_list(kind):
+        return "FLOAT[]"
+    if pa.types.is_fixed_size_binary(kind):
+        return "BLOB"
+    return {
+        pa.string(): "VARCHAR",
+        pa.int16(): "SMALLINT",
+        pa.int32(): "INTEGER",
+        pa.int64(): "BIGINT",
+        pa.uint64(): "UBIGINT",
+        pa.float32(): "FLOAT",
+        pa.float64(): "DOUBLE",
+        pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+    }[kind]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _quoted_name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _escaped(path: Path) -> str:
+    """Return the path as a glob pattern that matches it alone."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
