@@ -40,6 +40,11 @@ class Settings:
         """Where a running stage keeps its drafts; empty when nothing runs."""
         return self.home / "scratch"
 
+    @property
+    def mirror(self) -> Path:
+        """Where tables of a store that is not local are kept for readers that need files."""
+        return self.home / "mirror"
+
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of this process, or of the variables given.

@@ -78,9 +78,9 @@ def build_dbt_reports() -> tuple[dg.AssetsDefinition, DbtCliResource]:
         context: dg.AssetExecutionContext, dbt: DbtCliResource, store: StoreResource, warehouse: WarehouseResource
     ) -> Iterator[Any]:
         with explained(), scratch_folder(store.scratch_root, "dbt_reports", "warehouse") as scratch:
-            draft = warehouse.fetch(store.open(), scratch)
+            draft = warehouse.checkout(store.open(), scratch)
             shutil.copytree(PROJECT_FOLDER / project.target_path, scratch / "target")
-            with warehouse.exposed_to_dbt(draft):
+            with warehouse.seen_by_dbt(draft):
                 yield from dbt.cli(["build"], context=context, target_path=scratch / "target").stream()
             warehouse.publish(store.open(), draft)
 

@@ -40,7 +40,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             s3_endpoint=settings.s3_endpoint,
             scratch=str(settings.scratch),
         ),
-        "warehouse": WarehouseResource(mirror=str(settings.home / "mirror")),
+        "warehouse": WarehouseResource(mirror=str(settings.mirror)),
         "models": ModelsResource(
             embedder=settings.embedder,
             reference=str(settings.reference) if settings.reference else None,

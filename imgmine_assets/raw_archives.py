@@ -4,8 +4,8 @@ import time
 
 import dagster as dg
 
-from imgmine.archives.download import verified_md5
 from imgmine.archives.item import Item, manifest_bytes
+from imgmine.archives.part_file import is_verified
 from imgmine.scratch import scratch_folder
 from imgmine.store.publish import content_digest
 from imgmine.store.tables import manifest_key
@@ -46,7 +46,7 @@ def raw_archives(
     started = time.monotonic()
     with explained(), scratch_folder(store.scratch_root, "raw_archives", archive):
         item = archive_org.item(archive)
-        context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(item.warc_bytes)}")
+        context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(warc_bytes(item))}")
         archive_org.fetch(item, log_progress(context.log, "download"))
         manifest = manifest_bytes(item)
         store.open().put_bytes(manifest_key(archive), manifest)
@@ -55,8 +55,8 @@ def raw_archives(
         data_version=dg.DataVersion(content_digest(manifest)),
         metadata={
             "WARC files": _files_table(item),
-            "bytes": item.warc_bytes,
-            "published": item.publicdate.isoformat(),
+            "bytes": warc_bytes(item),
+            "published": item.publicdate.isoformat() if item.publicdate else "unknown",
             "seconds": round(time.monotonic() - started, 2),
             "dagster/uri": store.open().uri(manifest_key(archive)),
             "cache": dg.MetadataValue.path(str(archive_org.archive_folder(archive))),
@@ -70,13 +70,18 @@ def raw_archives(
     )
 
 
+def warc_bytes(item: Item) -> int:
+    """Return the bytes of the item's WARC files, as far as the metadata gives them."""
+    return sum(file.size or 0 for file in item.warcs)
+
+
 def _wrong_files(item: Item, archive_org: ArchiveOrgResource) -> list[str]:
     folder = archive_org.archive_folder(item.identifier)
-    return [file.name for file in item.warcs if verified_md5(folder / file.name) != file.md5]
+    return [file.name for file in item.warcs if not is_verified(folder / file.name, file)]
 
 
 def _files_table(item: Item) -> dg.MetadataValue:  # type: ignore[type-arg]
     return dg.MetadataValue.table(
-        records=[dg.TableRecord({"name": file.name, "bytes": file.size, "md5": file.md5 or ""}) for file in item.warcs],
+        records=[dg.TableRecord({"name": file.name, "bytes": file.size or 0, "md5": file.md5 or ""}) for file in item.warcs],
         schema=dg.TableSchema(columns=[dg.TableColumn("name"), dg.TableColumn("bytes", "int"), dg.TableColumn("md5")]),
     )

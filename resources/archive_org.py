@@ -28,9 +28,9 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         item.require_available()
         return item
 
-    def fetch(self, item: Item, progress: Callable[..., None]) -> list[Path]:
+    def fetch(self, item: Item, progress: Callable[[int, int], None]) -> list[Path]:
         """Bring every WARC file of the item into the cache, resumed and checked, and return their paths."""
-        return fetch_archive(self._client(), item, Path(self.cache), progress)
+        return fetch_archive(self._client(), item, Path(self.cache), lambda now: progress(now.done, now.total))
 
     def archive_folder(self, archive: str) -> Path:
         """Return the folder of one archive in the cache."""

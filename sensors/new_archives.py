@@ -100,7 +100,8 @@ def build_new_archives(runs_a_tick: int) -> dg.SensorDefinition:
         return dg.SensorResult(
             run_requests=[dg.RunRequest(run_key=archive, partition_key=archive) for archive in chosen],
             dynamic_partitions_requests=[
-                archives.build_add_request(new[start : start + KEYS_A_CALL]) for start in range(0, len(new), KEYS_A_CALL)
+                archives.build_add_request(new[start : start + KEYS_A_CALL])
+                for start in range(0, len(new), KEYS_A_CALL)
             ],
             skip_reason=None if chosen else _nothing_asked(len(new), runs_a_tick),
             cursor=Cursor(max([*found, cursor.newest] if cursor.newest else found, default=None), considered).dumps(),

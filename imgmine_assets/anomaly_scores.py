@@ -1,0 +1,100 @@
+"""`anomaly_scores`: how usual each image of an archive is among the reference images."""
+
+import time
+from collections.abc import Iterator
+
+import dagster as dg
+
+from imgmine.dataset.funnel import check_funnel
+from imgmine.decisions import ScoreDecision
+from imgmine.models import scores as stage
+from imgmine.models.published_gmm import NoMixture, current_gmm
+from imgmine.store.base import Store
+from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
+from imgmine.store.tables import ANOMALY_SCORES, Provenance
+from imgmine_assets import shown
+from imgmine_assets.checks import blocking, result, usual_share, warning
+from imgmine_assets.embeddings import embeddings
+from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.gmm_model import gmm_model
+from imgmine_assets.partitions import archives
+from resources.models import ModelsResource
+from resources.store import StoreResource
+
+_NAME = "anomaly_scores"
+
+
+@dg.asset(
+    partitions_def=archives,
+    deps=[embeddings, gmm_model],
+    group_name="archive",
+    kinds={"parquet"},
+    owners=["team:imgmine"],
+    retry_policy=PASSING,
+    code_version=stage.CODE_VERSION,
+    # Without a mixture nothing is materialized: the first archives are mined before there is one.
+    output_required=False,
+    check_specs=[
+        blocking(_NAME, "every_image_has_a_score", "There is one score for each vector."),
+        warning(_NAME, "share_anomalous_is_usual", "About as many images are anomalous as the percentile says."),
+    ],
+)
+def anomaly_scores(
+    context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource
+) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
+    """The log-likelihood of each image under the mixture, its calibrated percentile, and a decision by percentile."""
+    archive = context.partition_key
+    opened = store.open()
+    started = time.monotonic()
+    with explained():
+        try:
+            model = current_gmm(opened)
+        except NoMixture as missing:
+            context.log.info(f"{archive} is not scored: {missing}")
+            return
+        vectors = read_table(opened, "embeddings", archive)
+        model.require_embedder(vectors.metadata["model"])
+        percentile = models.anomaly_percentile
+        inputs = fingerprint(
+            embeddings=vectors.digest, model=model.version, percentile=percentile, code_version=stage.CODE_VERSION
+        )
+        as_before = unchanged(opened, [_NAME], archive, inputs, None)
+        if as_before:
+            context.log.info(f"{archive}: nothing has changed since the last run")
+        else:
+            table = stage.score_archive(vectors.read(), model, percentile)
+            about = {"model": model.version, "percentile": f"{percentile:g}"}
+            publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
+        yield _result(opened, archive, percentile, as_before, time.monotonic() - started)
+
+
+def _result(
+    store: Store, archive: str, percentile: float, as_before: bool, seconds: float
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    published = read_table(store, _NAME, archive)
+    table = published.read()
+    tables = {name: read_table(store, name, archive).read() for name in ("records", "files", "images", "embeddings")}
+    problems = [problem.message for problem in check_funnel(**tables, scores=table) if problem.stage == "scores"]
+    decisions = shown.count_values(table, "decision")
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_digest(published.digest.encode())),
+        metadata={
+            "decisions": shown.counts_table(decisions, "decision"),
+            "log-likelihood": shown.histogram(table["log_likelihood"].to_pylist(), "log-likelihood, nats", "images"),
+            "percentiles": shown.histogram(table["percentile"].to_pylist(), "percentile", "images"),
+            "mixture": published.metadata["model"],
+            "anomalous below percentile": percentile,
+            "dagster/row_count": table.num_rows,
+            "unchanged": as_before,
+            "seconds": round(seconds, 2),
+            "inputs": published.metadata["inputs"],
+            "dagster/uri": store.uri(published.key),
+            **shown.schemas_of({_NAME: ANOMALY_SCORES}),
+        },
+        check_results=[
+            result("every_image_has_a_score", problems),
+            usual_share(
+                "share_anomalous_is_usual", decisions[ScoreDecision.ANOMALOUS], table.num_rows, percentile / 100, 0.15
+            ),
+        ],
+    )

@@ -1,0 +1,49 @@
+"""The warehouse: the one DuckDB file over all published tables, always written as a private copy and then published."""
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from imgmine.dataset.publishing import DatasetSummary, publish_dataset
+from imgmine.dataset.warehouse import build_warehouse, checkout_warehouse, publish_warehouse
+from imgmine.store.base import Store
+
+_PATH_FOR_DBT = "IMGMINE_WAREHOUSE"
+
+
+class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """`mirror` is the folder where tables of a store that is not local are kept, since DuckDB reads files."""
+
+    mirror: str
+
+    def own(self, store: Store, scratch: Path, known: Collection[str]) -> DatasetSummary:
+        """Publish which archive owns each file. `known` are all archives, mined or not."""
+        return publish_dataset(store, Path(self.mirror), scratch, known=known)
+
+    def build(self, store: Store, scratch: Path) -> Path:
+        """Return a warehouse in `scratch` over what is published now."""
+        return build_warehouse(store, Path(self.mirror), scratch)
+
+    def checkout(self, store: Store, scratch: Path) -> Path:
+        """Return a private copy of the published warehouse."""
+        return checkout_warehouse(store, scratch)
+
+    def publish(self, store: Store, path: Path) -> None:
+        """Publish a private copy in place of the former warehouse."""
+        publish_warehouse(store, path)
+
+    @contextmanager
+    def seen_by_dbt(self, path: Path) -> Iterator[None]:
+        """Have dbt, started meanwhile from this process, work in this file."""
+        before = os.environ.get(_PATH_FOR_DBT)
+        os.environ[_PATH_FOR_DBT] = str(path)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_PATH_FOR_DBT]
+            else:
+                os.environ[_PATH_FOR_DBT] = before
