@@ -1,0 +1,308 @@
+"""The pass over one archive: every record of its WARC files gets a row in the ledger, every original kept is packed.
+
+What a record's decision is, the rules in `imgur` say; how WARC files are read, `warc`; where outputs go, the caller.
+"""
+
+import errno
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from imgmine.archives.http import HttpResponse, HttpSyntaxError, parse_response
+from imgmine.archives.imgur import (
+    BestOriginals,
+    Candidate,
+    choose,
+    classify_url,
+    decide_before_body,
+    decide_on_body,
+)
+from imgmine.archives.item import Item
+from imgmine.archives.ledger import Ledger, LedgerRow
+from imgmine.archives.packing import KeptFile, Packed, pack_files
+from imgmine.archives.spool import Spool
+from imgmine.archives.warc import Damage, WarcRecord, read_warc
+from imgmine.decisions import RecordDecision
+from imgmine.errors import ImgmineError
+from imgmine.images.decoder_pool import DecoderPool
+from imgmine.images.media_types import media_type
+from imgmine.store.publish import fingerprint
+from imgmine.store.shards import Shard
+
+CODE_VERSION = "1"
+SHARD_BYTES = 1 << 30
+
+_PROGRESS_STEP = 4 << 20
+_WARNINGS_TOLD = 100
+_LONGEST_DATE = 64
+
+Warc = tuple[str, Path | Callable[[], BinaryIO]]
+Progress = Callable[[int, int], None]
+
+
+class ArchiveUnreadable(ImgmineError):
+    """A WARC file of the archive is not there or cannot be read from."""
+
+
+class ScratchFailed(ImgmineError):
+    """The scratch folder cannot take what the pass has to keep for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What one archive gave.
+
+    Attributes:
+        records: the ledger, sorted by `warc_file` and `warc_offset`.
+        files: one row a distinct file, sorted by `blake2b`.
+        shards: the local tar shards that `files` names.
+        counts: rows by decision, and `stills`, `shared_stills`, `videos_without_still`, `warnings`.
+        warnings: what a person should be told, the first hundred: damaged bytes, videos without a still.
+    """
+
+    records: pa.Table
+    files: pa.Table
+    shards: list[Shard]
+    counts: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+
+def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES) -> str:
+    """Return the digest of all that `extract_archive` depends on: the WARCs' names, sizes and MD5s, and parameters."""
+    return fingerprint(
+        archive=item.identifier, warcs=item.warcs_digest, shard_bytes=shard_bytes, code_version=CODE_VERSION
+    )
+
+
+def extract_archive(
+    archive: str,
+    warcs: Sequence[Warc],
+    scratch: Path,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    decoders: DecoderPool,
+    progress: Progress | None = None,
+) -> Extraction:
+    """Read each WARC file once, in order of name, and return the archive's ledger, files and shards.
+
+    The same WARC files give the same tables and shards, in whatever order they are given. Memory holds one record and
+    the ledger; payloads wait in `scratch`, which needs room for twice the archive's originals.
+
+    Parameters
+    ----------
+    archive : the identifier of the archive.
+    warcs : name of each WARC file in the archive, and its path or a function that opens it.
+    scratch : an empty folder; the shards are left in it.
+    shard_bytes : a shard is closed before it would grow beyond this.
+    progress : is told the compressed bytes read and those there are in all (0 where that is not known).
+
+    Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.decoder_pool.DecoderError`. Nothing that the WARC files
+    contain raises: what cannot be read is `damaged`.
+    """
+    names = [name for name, _ in warcs]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{archive}: a WARC file is given twice: {sorted(names)}")
+    with _writing(archive, scratch), Spool(scratch / "spool.bin") as spool:
+        reading = _Reading(archive, spool)
+        report = _Report(warcs, progress)
+        for name, source in sorted(warcs, key=lambda warc: warc[0]):
+            with _open(archive, name, source) as stream:
+                for found in _records(archive, name, stream):
+                    reading.take(name, found)
+                    report.read_to(found.offset + found.length)
+            report.end_of_file()
+        kept = reading.settle()
+        records = reading.ledger.table(archive)
+        packed = pack_files(
+            archive, kept, records, spool, scratch / "shards", shard_bytes=shard_bytes, decoders=decoders
+        )
+    return _extraction(records, packed, reading)
+
+
+class _Reading:
+    """What the pass knows while it reads: the ledger, and of each sound original what the choice among them needs."""
+
+    def __init__(self, archive: str, spool: Spool) -> None:
+        self.ledger = Ledger()
+        self.warnings: list[str] = []
+        self.damages = 0
+        self._archive = archive
+        self._spool = spool
+        self._best = BestOriginals()
+        self._candidates: list[Candidate] = []
+        self._candidate_rows: list[int] = []
+        self._last_modified: list[datetime | None] = []
+
+    def take(self, warc_file: str, found: WarcRecord | Damage) -> None:
+        """Put a record, or a damaged stretch of the file, into the ledger; spool its body where it may be kept."""
+        if isinstance(found, Damage):
+            self.ledger.add(LedgerRow(warc_file, found.offset, found.length), RecordDecision.DAMAGED)
+            self._warn_of_damage(warc_file, found.offset, found.length, found.reason)
+            return
+        url = classify_url(found.url)
+        response, head_error = _parsed(found)
+        if head_error is not None:
+            self._warn_of_damage(warc_file, found.offset, found.length, head_error)
+        row = _row(warc_file, found, url.media_id, response)
+        status, location = (response.status, response.headers.get("location")) if response else (None, None)
+        decision = decide_before_body(found.record_type, url, head_error is None, status, location)
+        kind = None
+        if decision is None and response is not None:
+            kind = media_type(response.body)
+            complete = response.complete and found.truncated is None
+            decision = decide_on_body(len(response.body), complete, found.captured_at, kind)
+        number = self.ledger.add(row, decision)
+        if decision is None and response is not None and kind is not None and url.media_id is not None:
+            self._add_candidate(number, url.media_id, kind, response)
+
+    def _add_candidate(self, number: int, media_id: str, kind: str, response: HttpResponse) -> None:
+        digest = blake2b(response.body, digest_size=32).digest()
+        candidate = Candidate(media_id, kind, digest)
+        self._candidates.append(candidate)
+        self._candidate_rows.append(number)
+        self._last_modified.append(_http_date(response.headers.get("last-modified")))
+        # One that is beaten already will not be kept, whatever comes.
+        if self._best.see(candidate):
+            self._spool.add(digest, response.body)
+
+    def _warn_of_damage(self, warc_file: str, offset: int, length: int, reason: str) -> None:
+        self.damages += 1
+        if len(self.warnings) < _WARNINGS_TOLD:
+            self.warnings.append(f"{self._archive}, {warc_file}: {length} bytes from {offset} on are damaged: {reason}")
+
+    def settle(self) -> list[KeptFile]:
+        """Decide about all candidates and return the files kept, in the order of their records."""
+        kept = []
+        for candidate, decision, number, last_modified in zip(
+            self._candidates, choose(self._candidates), self._candidate_rows, self._last_modified, strict=True
+        ):
+            self.ledger.settle(number, decision, candidate.blake2b)
+            if decision is RecordDecision.KEPT:
+                kept.append(KeptFile(candidate.blake2b, candidate.media_type, number, last_modified))
+        return kept
+
+
+def _parsed(record: WarcRecord) -> tuple[HttpResponse | None, str | None]:
+    """Return the record's HTTP response, or why it has none; neither for a revisit that carries nothing."""
+    if record.record_type == "revisit" and not record.block:
+        return None, None
+    try:
+        return parse_response(record.block), None
+    except HttpSyntaxError as error:
+        return None, str(error)
+
+
+def _row(warc_file: str, record: WarcRecord, media_id: str | None, response: HttpResponse | None) -> LedgerRow:
+    row = LedgerRow(
+        warc_file,
+        record.offset,
+        record.length,
+        record_id=record.record_id or None,
+        record_type=record.record_type,
+        url=record.url,
+        captured_at=record.captured_at,
+        body_length=0 if record.record_type == "revisit" else None,
+        media_id=media_id,
+    )
+    if response is None:
+        return row
+    return row._replace(
+        http_status=response.status,
+        served_type=response.headers.get("content-type"),
+        declared_length=response.declared_length,
+        body_length=0 if record.record_type == "revisit" else len(response.body),
+    )
+
+
+class _Report:
+    """Tells how far the pass has come, every few MiB."""
+
+    def __init__(self, warcs: Sequence[Warc], progress: Progress | None) -> None:
+        sizes = [source.stat().st_size for _, source in warcs if isinstance(source, Path) and source.is_file()]
+        self._total = sum(sizes) if len(sizes) == len(warcs) else 0
+        self._progress = progress
+        self._before = 0
+        self._position = 0
+        self._told = 0
+
+    def read_to(self, position: int) -> None:
+        self._position = position
+        if self._before + position - self._told >= _PROGRESS_STEP:
+            self._tell()
+
+    def end_of_file(self) -> None:
+        self._before += self._position
+        self._position = 0
+        self._tell()
+
+    def _tell(self) -> None:
+        self._told = self._before + self._position
+        if self._progress is not None:
+            self._progress(self._told, self._total)
+
+
+def _open(archive: str, name: str, source: Path | Callable[[], BinaryIO]) -> BinaryIO:
+    try:
+        return source.open("rb") if isinstance(source, Path) else source()
+    except OSError as error:
+        raise _unreadable(archive, name, error) from error
+
+
+def _records(archive: str, name: str, stream: BinaryIO) -> Iterator[WarcRecord | Damage]:
+    try:
+        yield from read_warc(stream)
+    except OSError as error:
+        raise _unreadable(archive, name, error) from error
+
+
+def _unreadable(archive: str, name: str, error: OSError) -> ArchiveUnreadable:
+    return ArchiveUnreadable(
+        f"{archive}, {name}: {error.strerror or error}. See whether the disk is sound and the file is in the archive "
+        "cache; raw_archives puts it there."
+    )
+
+
+@contextmanager
+def _writing(archive: str, scratch: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = (
+            "Free some space, or point IMGMINE_HOME to a larger disk; then run again."
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}
+            else "See that the folder is there and can be written."
+        )
+        raise ScratchFailed(f"{archive}: writing to {scratch} failed: {error.strerror or error}. {advice}") from error
+
+
+def _http_date(text: str | None) -> datetime | None:
+    """Return the UTC time of an HTTP date, in whatever form; None for what is none."""
+    if text is None or len(text) > _LONGEST_DATE:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _extraction(records: pa.Table, packed: Packed, reading: _Reading) -> Extraction:
+    urls = records["url"]
+    told = [
+        f"video {lost.video.blake2b.hex()} ({urls[lost.video.record].as_py()}) gives no still: {lost.reason}"
+        for lost in packed.without_still[:_WARNINGS_TOLD]
+    ]
+    counts = Counter[str](records["decision"].to_pylist())
+    counts["stills"] = len(packed.files) - counts[RecordDecision.KEPT]
+    counts["shared_stills"] = packed.shared_stills
+    counts["videos_without_still"] = len(packed.without_still)
+    counts["warnings"] = reading.damages + len(packed.without_still)
+    return Extraction(records, packed.files, packed.shards, counts, tuple(reading.warnings + told)[:_WARNINGS_TOLD])
