@@ -5,15 +5,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from imgmine.dataset.funnel import check_funnel
 from imgmine.decisions import ScoreDecision
 from imgmine.models import scores as stage
-from imgmine.models.published_gmm import NoMixture, current_gmm
+from imgmine.models.published_gmm import NoMixture, current_gmm, require_same_embedder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
 from imgmine.store.tables import ANOMALY_SCORES, Provenance
 from imgmine_assets import shown
-from imgmine_assets.checks import blocking, result, usual_share, warning
+from imgmine_assets.checks import blocking, funnel_problems, result, usual_share, warning
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.gmm_model import gmm_model
@@ -53,7 +52,7 @@ def anomaly_scores(
             context.log.info(f"{archive} is not scored: {missing}")
             return
         vectors = read_table(opened, "embeddings", archive)
-        model.require_embedder(vectors.metadata["model"])
+        require_same_embedder(model, vectors.metadata["model"], archive)
         percentile = models.anomaly_percentile
         inputs = fingerprint(
             embeddings=vectors.digest, model=model.version, percentile=percentile, code_version=stage.CODE_VERSION
@@ -74,7 +73,6 @@ def _result(
     published = read_table(store, _NAME, archive)
     table = published.read()
     tables = {name: read_table(store, name, archive).read() for name in ("records", "files", "images", "embeddings")}
-    problems = [problem.message for problem in check_funnel(**tables, scores=table) if problem.stage == "scores"]
     decisions = shown.count_values(table, "decision")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
@@ -92,7 +90,7 @@ def _result(
             **shown.schemas_of({_NAME: ANOMALY_SCORES}),
         },
         check_results=[
-            result("every_image_has_a_score", problems),
+            result("every_image_has_a_score", funnel_problems("scores", **tables, scores=table)),
             usual_share(
                 "share_anomalous_is_usual", decisions[ScoreDecision.ANOMALOUS], table.num_rows, percentile / 100, 0.15
             ),

@@ -6,6 +6,9 @@ What is checked is beside the asset or in `imgmine.dataset.funnel`.
 from collections.abc import Sequence
 
 import dagster as dg
+import pyarrow as pa
+
+from imgmine.dataset.funnel import check_funnel
 
 from imgmine_assets.partitions import archives
 
@@ -31,6 +34,11 @@ def result(name: str, problems: Sequence[str]) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={"problems": dg.MetadataValue.md(shown), "n": len(problems)},
     )
+
+
+def funnel_problems(*stages: str, **tables: pa.Table) -> list[str]:
+    """Return where an archive's tables, by name, do not follow from each other, as far as these stages go."""
+    return [f"{found.message}: {found.rows} rows" for found in check_funnel(**tables) if found.stage in stages]
 
 
 def usual_share(name: str, count: int, total: int, usual: float, tolerance: float) -> dg.AssetCheckResult:

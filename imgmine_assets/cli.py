@@ -113,10 +113,12 @@ def explain(query: str) -> None:
     QUERY is a BLAKE2b-256 in hexadecimal, a URL, or the path of a picture file.
     """
     from imgmine.dataset.explain import explain as explain_query
-    from imgmine.dataset.explain import render
+    from imgmine.dataset.explanation_text import render
+    from imgmine.store.opening import open_store
 
     settings: Settings = load_settings()
-    explanation = explain_query(query, settings)
+    store = open_store(settings.store, settings.s3_endpoint)
+    explanation = explain_query(query, store, settings.mirror, settings.archive_org)
     click.echo(render(explanation))
-    if not explanation.found:
+    if not explanation.known:
         sys.exit(1)

@@ -4,7 +4,6 @@ import time
 
 import dagster as dg
 
-from imgmine.dataset.funnel import check_embeddings
 from imgmine.models import embedder as stage
 from imgmine.models.vectors import dimension_of, invalid_rows, vectors_of
 from imgmine.scratch import scratch_folder
@@ -12,7 +11,7 @@ from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
 from imgmine.store.tables import Provenance, embeddings_schema
 from imgmine_assets import shown
-from imgmine_assets.checks import blocking, result
+from imgmine_assets.checks import blocking, funnel_problems, result
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
 from imgmine_assets.partitions import archives
@@ -71,6 +70,7 @@ def embeddings(
 def _result(store: Store, archive: str, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
     published = read_table(store, _NAME, archive)
     table = published.read()
+    tables = {name: read_table(store, name, archive).read() for name in ("records", "files", "images")}
     unsound = [f"{table['blake2b'][int(row)].as_py().hex()}" for row in invalid_rows(vectors_of(table))]
     speed = {} if as_before else {"images a second": round(table.num_rows / seconds, 1)}
     return dg.MaterializeResult(
@@ -87,7 +87,7 @@ def _result(store: Store, archive: str, as_before: bool, seconds: float) -> dg.M
             **shown.schemas_of({_NAME: embeddings_schema(dimension_of(table))}),
         },
         check_results=[
-            result("every_image_has_a_vector", check_embeddings(read_table(store, "images", archive).read(), table)),
+            result("every_image_has_a_vector", funnel_problems("embeddings", **tables, embeddings=table)),
             result("vectors_are_sound", unsound),
         ],
     )

@@ -1,21 +1,22 @@
 """`images`: the gate's verdict on every file of an archive, previews, and perceptual hashes."""
 
 import time
+from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
 
-from imgmine.dataset.funnel import check_images
 from imgmine.decisions import ImageDecision
 from imgmine.images import archive as stage
 from imgmine.images.decoder_pool import DecoderPool
+from imgmine.images.samples import dropped_samples, kept_samples
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
-from imgmine.store.publish import PublishedTable, content_digest, fingerprint, publish, read_table, unchanged
+from imgmine.store.placement import misplaced
+from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
 from imgmine.store.tables import IMAGES, Provenance
 from imgmine_assets import shown
-from imgmine_assets.checks import blocking, result, usual_share, warning
-from imgmine_assets.contact_sheets import dropped_sheet, kept_sheet
+from imgmine_assets.checks import blocking, funnel_problems, result, usual_share, warning
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
@@ -38,6 +39,7 @@ _USUALLY_KEPT = 0.76
     code_version=stage.CODE_VERSION,
     check_specs=[
         blocking(_NAME, "every_file_has_a_verdict", "There is one row for each file that is a picture."),
+        blocking(_NAME, "previews_are_in_their_shards", "Every preview lies whole in a shard that is in the store."),
         warning(_NAME, "share_kept_is_usual", "About 76% of the files pass the gate, as in the collection."),
     ],
 )
@@ -52,11 +54,11 @@ def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Materi
     with explained():
         files = read_table(opened, "files", archive)
         inputs = fingerprint(files=files.digest, code_version=stage.CODE_VERSION)
-        as_before = unchanged(opened, [_NAME], archive, inputs, _SHARDS)
-        if as_before:
-            context.log.info(f"{archive}: nothing has changed since the last run")
-        else:
-            with scratch_folder(store.scratch_root, _NAME, archive) as scratch, DecoderPool() as decoders:
+        with scratch_folder(store.scratch_root, _NAME, archive) as scratch, DecoderPool() as decoders:
+            as_before = unchanged(opened, [_NAME], archive, inputs, _SHARDS)
+            if as_before:
+                context.log.info(f"{archive}: nothing has changed since the last run")
+            else:
                 table = files.read()
                 keys = sorted(set(table["shard"].to_pylist()))
                 gated = stage.gate_archive(
@@ -65,7 +67,7 @@ def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Materi
                     {key: opened.local_copy(key, scratch / "originals") for key in keys},
                     scratch,
                     decoders=decoders,
-                    progress=log_progress(context.log, "gate"),
+                    progress=log_progress(context.log, "gate", unit="files"),
                 )
                 publish(
                     opened,
@@ -76,14 +78,32 @@ def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Materi
                     _SHARDS,
                     log_progress(context.log, "publish"),
                 )
-        return _result(opened, archive, files, as_before, time.monotonic() - started)
+            sheets = _sheets(opened, archive, files.read(), scratch, decoders)
+        return _result(opened, archive, sheets, as_before, time.monotonic() - started)
+
+
+def _sheets(
+    store: Store, archive: str, files: pa.Table, scratch: Path, decoders: DecoderPool
+) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+    """Contact sheets of kept and of dropped pictures."""
+    table = read_table(store, _NAME, archive).read()
+    samples = {
+        "kept": kept_samples(table, store.get_range),
+        "dropped": dropped_samples(table, files, store.get_range, scratch, decoders=decoders),
+    }
+    return {name: shown.sheet(pictures, name) for name, pictures in samples.items()}
 
 
 def _result(
-    store: Store, archive: str, files: PublishedTable, as_before: bool, seconds: float
+    store: Store,
+    archive: str,
+    sheets: dict[str, dg.MetadataValue],  # type: ignore[type-arg]
+    as_before: bool,
+    seconds: float,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     published = read_table(store, _NAME, archive)
     table = published.read()
+    records, files = (read_table(store, name, archive).read() for name in ("records", "files"))
     decisions = shown.count_values(table, "decision")
     kept = decisions[ImageDecision.KEPT]
     speed = {} if as_before else {"files a second": round(table.num_rows / seconds, 1)}
@@ -91,8 +111,7 @@ def _result(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
             "decisions": shown.counts_table(decisions, "decision"),
-            "kept": kept_sheet(store, table),
-            "dropped": dropped_sheet(store, files.read(), table),
+            **sheets,
             "sizes": shown.histogram(_megapixels(table), "megapixels of the kept images", "images"),
             "formats": shown.counts_table(shown.count_values(table, "format"), "format"),
             "dagster/row_count": table.num_rows,
@@ -104,7 +123,8 @@ def _result(
             **shown.schemas_of({_NAME: IMAGES}),
         },
         check_results=[
-            result("every_file_has_a_verdict", check_images(files.read(), table)),
+            result("every_file_has_a_verdict", funnel_problems("images", records=records, files=files, images=table)),
+            result("previews_are_in_their_shards", misplaced(store, table, "preview_shard", "preview_offset", "preview_size")),
             usual_share("share_kept_is_usual", kept, table.num_rows, _USUALLY_KEPT, 0.10),
         ],
     )

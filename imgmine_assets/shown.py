@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import dagster as dg
 import pyarrow as pa
 
+from imgmine.images.contact_sheet import contact_sheet
+from imgmine.images.samples import Sample
 from imgmine.store.base import Store
 from imgmine.store.tables import COLUMN_MEANINGS
 
@@ -68,6 +70,13 @@ def schemas_of(tables: Mapping[str, pa.Schema]) -> dict[str, dg.TableSchema]:
     names: Sequence[str] = list(tables)
     shown = {"dagster/column_schema": column_schema(tables[names[-1]])}
     return shown | {f"columns of {name}": column_schema(tables[name]) for name in names[:-1]}
+
+
+def sheet(samples: Sequence[Sample], what: str) -> dg.MetadataValue:  # type: ignore[type-arg]
+    """A contact sheet as a picture, or a line where there is nothing to show."""
+    if not samples:
+        return dg.MetadataValue.md(f"No picture was {what}.")
+    return picture(contact_sheet(samples), "image/jpeg", f"{what} pictures")
 
 
 def histogram(values: Sequence[float], label: str, counted: str) -> dg.MetadataValue:  # type: ignore[type-arg]

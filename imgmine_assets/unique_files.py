@@ -8,20 +8,20 @@ import pyarrow.compute as pc
 
 from imgmine.archives import extract
 from imgmine.archives.item import Item, read_manifest
-from imgmine.dataset.funnel import check_files, check_records
 from imgmine.decisions import RecordDecision
 from imgmine.images.decoder_pool import DecoderPool
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
+from imgmine.store.placement import misplaced
 from imgmine.store.publish import content_digest, publish, read_table, unchanged
 from imgmine.store.tables import FILES, RECORDS, Provenance, manifest_key
 from imgmine_assets import shown
 from imgmine_assets.amounts import readable_bytes
-from imgmine_assets.checks import blocking, result, usual_share, warning
+from imgmine_assets.checks import blocking, funnel_problems, result, usual_share, warning
 from imgmine_assets.failures import PASSING, NotInCache, explained
 from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
-from imgmine_assets.raw_archives import raw_archives
+from imgmine_assets.raw_archives import raw_archives, warc_bytes
 from resources.archive_org import ArchiveOrgResource
 from resources.store import StoreResource
 
@@ -103,7 +103,7 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.Mat
     decisions = shown.count_values(records, "decision")
     stored = pc.sum(files["size"]).as_py() or 0
     broken = sum(decisions[decision] for decision in _BROKEN)
-    speed = {} if as_before else {"MB a second": round(item.warc_bytes / 1e6 / seconds, 1)}
+    speed = {} if as_before else {"MB a second": round(warc_bytes(item) / 1e6 / seconds, 1)}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest("".join(table.digest for table in published.values()).encode())),
         metadata={
@@ -124,8 +124,8 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.Mat
             **shown.schemas_of({"records": RECORDS, "files": FILES}),
         },
         check_results=[
-            result("records_add_up", check_records(records, files)),
-            result("files_are_in_their_shards", check_files(files, store)),
+            result("records_add_up", funnel_problems("records", "files", records=records, files=files)),
+            result("files_are_in_their_shards", misplaced(store, files, "shard", "shard_offset", "size")),
             usual_share("few_records_are_broken", broken, records.num_rows, _USUALLY_BROKEN, 0.05),
         ],
     )

@@ -4,7 +4,7 @@ A sample depends on the rows alone: the first by BLAKE2b, which is as good as dr
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +12,53 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.decisions import ImageDecision
-from imgmine.images.archive import GatedArchive, requests_for
-from imgmine.images.decoder_pool import DecoderPool
+from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.store.tables import DIGEST
 
+Sample = tuple[bytes | None, str]
+"""A small picture, or None where there is none, and its caption."""
+
+ReadMember = Callable[[str, int, int], bytes]
+"""From a shard's key, an offset and a size to the bytes."""
+
 _THUMBNAIL = 128
+_LARGEST_SHOWN = 32 << 20
 
 
-def kept_samples(gated: GatedArchive, count: int = 40) -> list[tuple[bytes | None, str]]:
+def kept_samples(images: pa.Table, read: ReadMember, count: int = 40) -> list[Sample]:
     """Return up to `count` previews of kept pictures, each with its size in pixels as caption."""
-    paths = {shard.key: shard.path for shard in gated.shards}
-    kept = gated.images.filter(pc.equal(gated.images["decision"], ImageDecision.KEPT.value)).slice(0, count)
-    samples: list[tuple[bytes | None, str]] = []
-    for row in kept.to_pylist():
-        with paths[row["preview_shard"]].open("rb") as shard:
-            shard.seek(row["preview_offset"])
-            samples.append((shard.read(row["preview_size"]), f"{row['width']} × {row['height']}"))
-    return samples
+    kept = images.filter(pc.equal(images["decision"], ImageDecision.KEPT.value)).slice(0, count)
+    return [
+        (
+            read(row["preview_shard"], row["preview_offset"], row["preview_size"]),
+            f"{row['width']} × {row['height']}",
+        )
+        for row in kept.to_pylist()
+    ]
 
 
 def dropped_samples(
-    gated: GatedArchive,
-    files: pa.Table,
-    shard_paths: Mapping[str, Path],
-    *,
-    decoders: DecoderPool,
-    count: int = 40,
-) -> list[tuple[bytes | None, str]]:
+    images: pa.Table, files: pa.Table, read: ReadMember, scratch: Path, *, decoders: DecoderPool, count: int = 40
+) -> list[Sample]:
     """Return up to `count` dropped pictures, each reason by turns, with the reason as caption.
 
-    The picture is a thumbnail of the original, or None where it does not decode.
+    The picture is a thumbnail of the original, or None where it does not decode or is very large. Originals are put
+    into `scratch`, since the decoders read files.
     """
-    chosen = _by_turns(gated.images.filter(pc.not_equal(gated.images["decision"], ImageDecision.KEPT.value)), count)
+    chosen = _by_turns(images.filter(pc.not_equal(images["decision"], ImageDecision.KEPT.value)), count)
     places = files.filter(pc.is_in(files["blake2b"], pa.array([row["blake2b"] for row in chosen], DIGEST)))
-    requests = dict(zip(places["blake2b"].to_pylist(), requests_for(places, shard_paths), strict=True))
-    thumbnails = decoders.thumbnails((requests[row["blake2b"]] for row in chosen), _THUMBNAIL)
+    place_of = {row["blake2b"]: row for row in places.to_pylist()}
+    path = scratch / "dropped"
+    requests: list[PictureRequest] = []
+    with path.open("wb") as originals:
+        for row in chosen:
+            place = place_of[row["blake2b"]]
+            small = place["size"] <= _LARGEST_SHOWN
+            payload = read(place["shard"], place["shard_offset"], place["size"]) if small else b""
+            requests.append(PictureRequest(path, originals.tell(), len(payload)))
+            originals.write(payload)
+    thumbnails = list(decoders.thumbnails(requests, _THUMBNAIL))
+    path.unlink()
     return [(thumbnail, _reason(row)) for thumbnail, row in zip(thumbnails, chosen, strict=True)]
 
 
