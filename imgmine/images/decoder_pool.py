@@ -28,6 +28,8 @@ from imgmine.images.wire import Message, encode, receive
 _Request = TypeVar("_Request")
 _Result = TypeVar("_Result")
 
+LEAST_MEMORY = 128 << 20
+
 # What a worker needs to start; no more, so that a process that reads hostile files holds no credentials.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
@@ -35,6 +37,7 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_AREN
 # Requests given out before the oldest is answered, so that one slow file does not stop the others. A preview is tens of
 # KB and under 2 MiB always; a still may be large, so no more are made at once than there are workers.
 _PICTURES_AHEAD = 64
+
 _START_TIMEOUT_S = 60.0
 _TRIES = 2
 
@@ -178,10 +181,15 @@ class DecoderPool:
     that says so. Results come in the order of the requests and do not depend on the number of workers.
 
     Parameters: `workers`, one for each processor by default. `memory_bytes` is enforced on Linux alone.
+    Raises `ValueError` where there are too few of either.
     """
 
     def __init__(self, workers: int | None = None, memory_bytes: int = 1 << 30, timeout_s: float = 60.0) -> None:
-        self.workers = workers or _processors()
+        self.workers = _processors() if workers is None else workers
+        if self.workers < 1:
+            raise ValueError(f"workers: {workers}; at least 1 is needed")
+        if memory_bytes < LEAST_MEMORY:
+            raise ValueError(f"memory_bytes: {memory_bytes}; a worker needs {LEAST_MEMORY} to start and to decode")
         self._memory_bytes = memory_bytes
         self._timeout_s = timeout_s
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
