@@ -20,6 +20,8 @@ from imgmine.scratch import scratch_folder
 from imgmine_assets.failures import explained
 from resources.store import StoreResource
 
+# The one beside this Python: a virtual environment need not be active.
+_DBT = Path(sys.executable).with_name("dbt")
 PROJECT_FOLDER = Path(__file__).resolve().parents[1] / "dbt_reports"
 
 
@@ -38,8 +40,7 @@ def current_manifest(project: DbtProject) -> Path:
     if manifest.exists() and manifest.stat().st_mtime >= max(path.stat().st_mtime for path in sources):
         return manifest
     parsed = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", "parse", "--quiet", "--project-dir", str(project.project_dir)]
-        + ["--profiles-dir", str(project.profiles_dir)],
+        [_DBT, "parse", "--quiet", "--project-dir", project.project_dir, "--profiles-dir", project.profiles_dir],
         capture_output=True,
         text=True,
         check=False,
@@ -84,4 +85,4 @@ def build_dbt_reports() -> tuple[dg.AssetsDefinition, DbtCliResource]:
                 yield from dbt.cli(["build"], context=context, target_path=scratch / "target").stream()
             warehouse.publish(store.open(), draft)
 
-    return dbt_reports, DbtCliResource(project_dir=project)
+    return dbt_reports, DbtCliResource(project_dir=project, dbt_executable=str(_DBT))

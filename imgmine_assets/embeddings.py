@@ -44,7 +44,7 @@ def embeddings(
     opened = store.open()
     started = time.monotonic()
     with explained():
-        embedder = models.embedder_in_use()
+        embedder = models.load_embedder()
         gated = read_table(opened, "images", archive)
         inputs = fingerprint(images=gated.digest, model=embedder.version, code_version=stage.CODE_VERSION)
         as_before = unchanged(opened, [_NAME], archive, inputs, None)

@@ -24,14 +24,17 @@ _PERMANENT = (Unavailable, WrongBytes, NotInStore, NotInCache, StageBusy)
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn an `ImgmineError` into a `Failure` with its message; permanent ones are not retried."""
+    """Turn an error into a `Failure` with its message; only those that may pass with time are retried."""
     try:
         yield
     except _PERMANENT as error:
         raise dg.Failure(str(error), metadata=_kind(error), allow_retries=False) from error
     except ImgmineError as error:
         raise dg.Failure(str(error), metadata=_kind(error)) from error
+    except Exception as error:
+        # A fault of the code: it would be the same the next time.
+        raise dg.Failure(f"{type(error).__name__}: {error}", metadata=_kind(error), allow_retries=False) from error
 
 
-def _kind(error: ImgmineError) -> dict[str, str]:
+def _kind(error: Exception) -> dict[str, str]:
     return {"error": type(error).__name__}

@@ -9,6 +9,9 @@ from imgmine_assets.failed_archives import describe
 from imgmine_assets.partitions import add_archives
 
 
+_CONSOLE = {"loggers": {"console": {}}}
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one run ended; `reason` is empty where it succeeded."""
@@ -26,7 +29,7 @@ class Outcome:
 def run_job(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None) -> Outcome:
     """Run a job to its end, for one archive or for none. A failure is returned, not raised."""
     result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key=archive, raise_on_error=False
+        instance=instance, partition_key=archive, raise_on_error=False, run_config=_CONSOLE
     )
     if result.success:
         return Outcome(job, archive, result.run_id, "")

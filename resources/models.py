@@ -1,8 +1,10 @@
-"""The models: which embedder is in use, and the fitted mixture as it stands in the store."""
+"""The models: which embedder is in use, and what the anomaly model is fitted to and decides by."""
 
 from pathlib import Path
 
 import dagster as dg
+
+from imgmine.models.embedder import Embedder, load_embedder
 
 
 class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -16,6 +18,11 @@ class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     reference: str | None
     anomaly_percentile: float
 
+    def load_embedder(self) -> Embedder:
+        """Load the embedding model. Raises `ModelError`."""
+        return load_embedder(self.embedder)
+
     @property
     def reference_folder(self) -> Path | None:
+        """The folder of good images, where there is one."""
         return Path(self.reference) if self.reference else None
