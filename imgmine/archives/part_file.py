@@ -93,7 +93,9 @@ class PartFile:
 
     def _read_journal(self) -> Validators | None:
         journal = _read_json(self._journal)
-        if not journal or journal["size"] != self.expected.size or journal["md5"] != self.expected.md5:
+        if journal.keys() != {"size", "md5", "etag", "last_modified"}:
+            return None
+        if (journal["size"], journal["md5"]) != (self.expected.size, self.expected.md5):
             return None
         return Validators(journal["etag"], journal["last_modified"])
 

@@ -244,6 +244,9 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(length))
+        if self.close_connection:
+            # As the client asked for; one that is not told would send its next request into a connection that closes.
+            self.send_header("Connection", "close")
         self.end_headers()
 
     def _cut(self) -> None:

@@ -27,7 +27,7 @@ def waits():
 @pytest.fixture
 def client(server, waits):
     retry = RetryPolicy(attempts=4, first_wait=0.001, sleep=waits.append)
-    return ArchiveOrg(server.url, "someone@example.org", retry=retry, timeout=2, search_page=1_000)
+    return ArchiveOrg(server.url, "someone@example.org", retry=retry, timeout=20, search_page=1_000)
 
 
 def test_an_item_is_read(server, client, tmp_path):
