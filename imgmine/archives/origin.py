@@ -102,19 +102,21 @@ def _file_range(path: Path, offset: int, length: int) -> bytes:
 
 def _http_range(session: requests.Session, url: str, offset: int, length: int) -> bytes:
     wanted = f"bytes={offset}-{offset + length - 1}"
+    data = bytearray()
     try:
         with session.get(url, headers={"Range": wanted}, timeout=_TIMEOUT_SECONDS, stream=True) as response:
             if response.status_code != 206:
                 raise OriginError(_refusal(url, wanted, response))
-            begin = response.headers.get("Content-Range", "").partition("-")[0]
-            data = response.raw.read(length + 1)
-    except (requests.RequestException, OSError) as error:
+            sent = response.headers.get("Content-Range", "no range")
+            if sent.startswith(f"bytes {offset}-"):
+                for part in response.iter_content(1 << 16):
+                    data += part
+                    if len(data) > length:
+                        break
+    except requests.RequestException as error:
         raise OriginError(f"{url}: {error}. Try again later.") from error
-    if begin != f"bytes {offset}" or len(data) != length:
-        raise OriginError(
-            f"{url}: asked for {wanted}, got {len(data)} bytes as {response.headers.get('Content-Range')!r}. "
-            "Is it the same file?"
-        )
+    if len(data) != length:
+        raise OriginError(f"{url}: asked for {wanted}, got {len(data)} bytes of {sent}. Is it the same file?")
     return bytes(data)
 
 

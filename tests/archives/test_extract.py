@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -268,7 +269,7 @@ def test_odd_values_become_null_or_fit(extract: Extract) -> None:
     assert rows[9]["record_id"] is None
     modified = {row["media_id"]: row["last_modified"] for row in extraction.files.to_pylist()}
     assert modified == {
-        **{media_id: None for media_id in ("abcd1", "abcd2", "abcd3", "abcd4", "abcd6", "abcd7", "abcdA")},
+        **dict.fromkeys(("abcd1", "abcd2", "abcd3", "abcd4", "abcd6", "abcd7", "abcdA")),
         "abcd5": datetime(2017, 5, 2, 10, tzinfo=UTC),
     }
     to_parquet(extraction.records, Provenance("test", "1", "0"))
@@ -592,3 +593,33 @@ def test_the_funnel_adds_up_for_any_archive(
     kept = records.filter(pa.compute.equal(records["decision"], "kept"))["blake2b"].to_pylist()
     assert sorted(kept) == extraction.files["blake2b"].to_pylist()
     assert sum(extraction.counts[decision] for decision in D) == len(told)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    compression=st.sampled_from(["dictionary", "zstd", "gzip", "plain"]),
+    damages=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=40)), min_size=1, max_size=4),
+    kept_share=st.floats(0, 1),
+)
+def test_no_damage_ends_an_archive(
+    tmp_path: Path,
+    decoders: DecoderPool,
+    compression: Compression,
+    damages: list[tuple[float, bytes]],
+    kept_share: float,
+) -> None:
+    answers = [answer for answer, _ in CASES.values()]
+    write_warc(tmp_path / "a.warc", answers, compression)
+    data = bytearray((tmp_path / "a.warc").read_bytes())
+    for share, noise in damages:
+        at = int(share * len(data))
+        data[at : at + len(noise)] = noise
+    (tmp_path / "a.warc").write_bytes(data[: int(len(data) * kept_share)])
+    write_warc(tmp_path / "b.warc", [image("zzzzz", jpeg(b"sound"))])
+    with tempfile.TemporaryDirectory(dir=tmp_path) as scratch:
+        warcs = [(name, tmp_path / name) for name in ("a.warc", "b.warc")]
+        extraction = extract_archive(ARCHIVE, warcs, Path(scratch), decoders=decoders)
+        check(extraction)
+    assert decisions(extraction)[-1] == D.KEPT
