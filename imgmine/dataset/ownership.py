@@ -192,7 +192,8 @@ class _Spool:
         if not self._waiting_rows:
             return
         assert self._stream is not None
-        rows = np.concatenate(self._waiting)
+        # Without the type numpy would turn the digests into the byte order of the machine.
+        rows = np.concatenate(self._waiting, dtype=_ROW)
         self._waiting, self._waiting_rows = [], 0
         buckets = (rows["prefix"].astype(np.uint64) >> np.uint64(48)).astype(np.uint16) >> np.uint16(16 - self._bits)
         # Sixteen-bit keys are sorted by radix; it is stable, so the order of archives stays.
