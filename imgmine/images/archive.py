@@ -4,7 +4,7 @@ What is kept is decided in `gate`, where it runs in `decoder_pool`; publishing i
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,45 +42,27 @@ def gate_archive(
     made in `scratch`, each of at most `shard_bytes`. `progress(done, total)` is told the pictures judged so far. The
     outputs are the same, byte for byte, whatever the number of workers. Raises `DecoderError`.
     """
-    pictures = pictures_of(files)
-    total = pictures.num_rows
-    columns: dict[str, list[object]] = {name: [] for name in IMAGES.names}
+    pictures = files.filter(pc.starts_with(files["media_type"], "image/"))
+    # In the order of their bytes, so that the shards are read from end to end.
+    pictures = pictures.sort_by([("shard", "ascending"), ("shard_offset", "ascending")])
+    rows: list[dict[str, object]] = []
     members: list[Member | None] = []
     with ShardWriter(scratch, f"previews/{archive}", shard_bytes) as writer:
-        results = decoders.pictures(requests_for(pictures, shard_paths))
-        for done, (digest, result) in enumerate(zip(pictures["blake2b"].to_pylist(), results, strict=True), 1):
+        results = decoders.pictures(_requests(pictures, shard_paths))
+        for digest, result in zip(pictures["blake2b"].to_pylist(), results, strict=True):
             preview = result.preview
             members.append(None if preview is None else writer.add(f"{digest.hex()}.jpg", preview))
-            row = {
-                "blake2b": digest,
-                "width": result.verdict.width,
-                "height": result.verdict.height,
-                "mode": result.verdict.mode,
-                "format": result.verdict.format,
-                "frames": result.verdict.frames,
-                "decision": result.verdict.decision.value,
-                "detail": result.verdict.detail,
-                "preview_size": None if preview is None else len(preview),
-                "dhash": result.dhash,
-                "exif_copyright": result.verdict.exif_copyright,
-            }
-            for name, value in row.items():
-                columns[name].append(value)
+            size = None if preview is None else len(preview)
+            rows.append({"blake2b": digest, **asdict(result.verdict), "preview_size": size, "dhash": result.dhash})
             if progress is not None:
-                progress(done, total)
-    columns["preview_shard"] = [member and writer.shards[member.shard].key for member in members]
-    columns["preview_offset"] = [member and member.offset for member in members]
-    return GatedArchive(pa.table(columns, schema=IMAGES).sort_by("blake2b"), writer.shards)
+                progress(len(rows), pictures.num_rows)
+    for row, member in zip(rows, members, strict=True):
+        if member is not None:
+            row |= {"preview_shard": writer.shards[member.shard].key, "preview_offset": member.offset}
+    return GatedArchive(pa.Table.from_pylist(rows, schema=IMAGES).sort_by("blake2b"), writer.shards)
 
 
-def pictures_of(files: pa.Table) -> pa.Table:
-    """Return the rows of `files` that are pictures, in the order in which their bytes lie in the shards."""
-    pictures = files.filter(pc.starts_with(files["media_type"], "image/"))
-    return pictures.sort_by([("shard", "ascending"), ("shard_offset", "ascending")])
-
-
-def requests_for(files: pa.Table, shard_paths: Mapping[str, Path]) -> Iterator[PictureRequest]:
-    """Yield a request for each row of `files`."""
-    rows = files.select(["shard", "shard_offset", "size"])
-    for shard, offset, size in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+def _requests(pictures: pa.Table, shard_paths: Mapping[str, Path]) -> Iterator[PictureRequest]:
+    places = (pictures[name].to_pylist() for name in ("shard", "shard_offset", "size"))
+    for shard, offset, size in zip(*places, strict=True):
         yield PictureRequest(shard_paths[shard], offset, size)

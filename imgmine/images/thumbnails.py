@@ -25,7 +25,6 @@ def thumbnail(payload: bytes, side: int) -> bytes | None:
             with Image.open(io.BytesIO(payload), formats=FORMATS) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
                     return None
-                picture.draft("RGB", (side, side))
                 small = _opaque(picture)
         except MemoryError:
             raise
