@@ -8,13 +8,15 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import boto3
-from boto3.s3.transfer import TransferConfig
+from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.loaders import Loader
+from botocore.session import Session
 
 from imgmine.store.base import (
     PENDING,
@@ -29,22 +31,23 @@ from imgmine.store.base import (
 from imgmine.store.mirror import bring_up_to_date
 from imgmine.store.s3_errors import S3_ERRORS, error_code, explained
 
-_ATTEMPTS = 4
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
 _CHUNK = 1 << 20
 
 # `check` is asked at the start, when a person waits for the answer.
 _CHECK_ATTEMPTS = 2
-_CHECK_CONNECT_TIMEOUT_S = 4
+_CHECK_CONNECT_TIMEOUT_S = 3
+_CHECK_READ_TIMEOUT_S = 10
 
 
 class S3Store(Store):
     """Objects under `prefix` in a bucket that exists already.
 
     `endpoint_url` is None for AWS. Credentials and region are the usual ones of boto3 (`AWS_*`, profiles, roles)
-    unless given. Files of `part_bytes` and more are put in parts of that size, side by side; such an upload is
-    invisible until it is complete, and is aborted when it fails. One that is killed stays behind, invisible: have a
+    unless given. What fails and may yet succeed is tried `attempts` times, with growing pauses (at most 7 s in all
+    for 4). Files of `part_bytes` and more are put in parts of that size, side by side; such an upload is invisible
+    until it is complete, and is aborted when it fails. One whose sender is killed stays behind, invisible: have a
     lifecycle rule of the bucket end incomplete multipart uploads (R2 has one by default, after 7 days).
     """
 
@@ -57,6 +60,7 @@ class S3Store(Store):
         access_key: str | None = None,
         secret_key: str | None = None,
         part_bytes: int = 16 << 20,
+        attempts: int = 4,
     ) -> None:
         self.bucket = bucket
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
@@ -64,8 +68,9 @@ class S3Store(Store):
         self._endpoint_url = endpoint_url
         self._access_key = access_key
         self._secret_key = secret_key
+        self._attempts = attempts
         self._bucket_seen = False
-        self._client = self._connect(_ATTEMPTS, _CONNECT_TIMEOUT_S)
+        self._client = self._connect(attempts, _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S)
         self._transfer = TransferConfig(
             multipart_threshold=part_bytes,
             multipart_chunksize=part_bytes,
@@ -73,10 +78,10 @@ class S3Store(Store):
             preferred_transfer_client="classic",
         )
 
-    def _connect(self, attempts: int, connect_timeout: float) -> Any:
+    def _connect(self, attempts: int, connect_timeout: float, read_timeout: float) -> Any:
         config = Config(
             connect_timeout=connect_timeout,
-            read_timeout=_READ_TIMEOUT_S,
+            read_timeout=read_timeout,
             retries={"mode": "standard", "total_max_attempts": attempts},
             max_pool_connections=32,
             tcp_keepalive=True,
@@ -86,13 +91,21 @@ class S3Store(Store):
             # Buckets are seldom names in the DNS of an endpoint that is not Amazon's.
             s3={"addressing_style": "path" if self._endpoint_url else "auto"},
         )
+        # A session of its own, since to make a client is not safe across threads, while to use one is. What takes the
+        # time in making one is to read the description of S3: that is shared.
+        session = Session()
+        session.register_component("data_loader", _description_loader())
         try:
             with self._explaining(self.url):
-                # A session of its own: to make a client is not safe across threads, to use one is.
-                session = boto3.Session(aws_access_key_id=self._access_key, aws_secret_access_key=self._secret_key)
-                # Signing needs a region's name: R2 takes this one for its own, and others do not look at it.
-                region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
-                return session.client("s3", endpoint_url=self._endpoint_url, region_name=region, config=config)
+                return session.create_client(
+                    "s3",
+                    endpoint_url=self._endpoint_url,
+                    # Signing needs a region's name: R2 takes this one for its own, and others do not look at it.
+                    region_name=session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1",
+                    aws_access_key_id=self._access_key,
+                    aws_secret_access_key=self._secret_key,
+                    config=config,
+                )
         except ValueError as error:
             raise StoreRefused(f"IMGMINE_S3_ENDPOINT={self._endpoint_url!r}: {error}.") from error
 
@@ -110,8 +123,8 @@ class S3Store(Store):
         if source.stat().st_size < self._transfer.multipart_threshold:
             self.put_bytes(key, source.read_bytes())
             return
-        with self._explaining(self.uri(key)):
-            self._client.upload_file(str(source), self.bucket, self._name(key), Config=self._transfer)
+        with self._explaining(self.uri(key)), create_transfer_manager(self._client, self._transfer) as manager:
+            manager.upload(str(source), self.bucket, self._name(key)).result()
 
     def put_bytes(self, key: str, data: bytes) -> None:
         with self._explaining(self.uri(key)):
@@ -167,7 +180,7 @@ class S3Store(Store):
                 return _tag(answer)
             except S3_ERRORS as error:
                 failures += 1
-                if failures == _ATTEMPTS:
+                if failures == self._attempts:
                     raise explained(error, self.uri(key), self._endpoint_url) from error
 
     def local_copy(self, key: str, folder: Path) -> Path:
@@ -237,18 +250,27 @@ class S3Store(Store):
         return target
 
     def check(self) -> None:
-        client = self._connect(_CHECK_ATTEMPTS, _CHECK_CONNECT_TIMEOUT_S)
+        client = self._connect(_CHECK_ATTEMPTS, _CHECK_CONNECT_TIMEOUT_S, _CHECK_READ_TIMEOUT_S)
         probe = f"{self._before_key}{PENDING}check"
         with self._explaining(self.url):
             client.list_objects_v2(Bucket=self.bucket, Prefix=probe, MaxKeys=1)
             # Asks for the right to write, and never makes an object that others would see.
             upload = client.create_multipart_upload(Bucket=self.bucket, Key=probe)
+            if "UploadId" not in upload:
+                raise StoreRefused(
+                    f"{self.url}: what answers at {client.meta.endpoint_url} is not S3. Correct IMGMINE_S3_ENDPOINT."
+                )
             client.abort_multipart_upload(Bucket=self.bucket, Key=probe, UploadId=upload["UploadId"])
             try:
                 client.get_object(Bucket=self.bucket, Key=probe)
             except ClientError as error:
                 if error_code(error) != "NoSuchKey":
                     raise
+
+
+@cache
+def _description_loader() -> Any:
+    return Loader()
 
 
 def _tag(answer: dict[str, Any]) -> str:

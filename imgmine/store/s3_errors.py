@@ -3,7 +3,6 @@
 Nothing is asked of a server here.
 """
 
-from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -25,7 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from imgmine.store.base import StoreError, StoreRefused
 
-S3_ERRORS = (ClientError, BotoCoreError, Boto3Error, ResponseParserError, HTTPError)
+S3_ERRORS = (ClientError, BotoCoreError, ResponseParserError, HTTPError)
 """Everything that a call of boto3 raises for reasons that lie outside this program."""
 
 _NO_CREDENTIALS = (
@@ -59,8 +58,6 @@ def error_code(error: BaseException) -> str:
 
 def explained(error: BaseException, uri: str, endpoint_url: str | None) -> StoreError:
     """Return the error as one that says what happened, where, and what to do."""
-    if isinstance(error, Boto3Error) and isinstance(error.__context__, ClientError):
-        error = error.__context__  # boto3 wraps what `upload_file` met
     where = f"{uri} at {endpoint_url or 'AWS'}"
     if isinstance(error, ClientError):
         return _refusal(error, where)

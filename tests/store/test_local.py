@@ -1,0 +1,114 @@
+"""What only a local folder can get wrong: files beside objects, drafts of killed processes, a disk that refuses."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imgmine.store.base import StoreError, StoreRefused
+from imgmine.store.local import LocalStore
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def files(store: LocalStore) -> list[str]:
+    return sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file())
+
+
+def test_an_object_below_another_is_refused_and_harms_neither(store: LocalStore) -> None:
+    store.put_bytes("records/a", b"1")
+    with pytest.raises(StoreRefused, match="file is where a folder should be"):
+        store.put_bytes("records/a/below", b"2")
+    with pytest.raises(StoreRefused, match="folder where a file should"):
+        store.put_bytes("records", b"3")
+    assert files(store) == ["records/a"]
+    assert store.get_bytes("records/a") == b"1"
+
+
+def test_a_put_that_fails_leaves_the_former_object_and_no_draft(store: LocalStore, tmp_path: Path) -> None:
+    store.put_bytes("files/0.tar", b"former")
+    # The kernel refuses to let a file of this process grow past the limit, as it does when a disk is full.
+    script = (
+        "import resource, sys; from pathlib import Path; from imgmine.store.local import LocalStore\n"
+        "from imgmine.store.base import StoreError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try: LocalStore(Path(sys.argv[1])).put_bytes('files/0.tar', bytes(1_000_000))\n"
+        "except StoreError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", script, str(store.root)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.search(r"files/0\.tar: File too large\. .*IMGMINE_STORE", done.stdout)
+    assert store.get_bytes("files/0.tar") == b"former"
+    assert files(store) == ["files/0.tar"]
+
+
+def test_the_draft_of_a_killed_process_is_never_listed_and_removed_once_it_is_old(store: LocalStore) -> None:
+    store.put_bytes("files/0.tar", b"0")
+    old, recent = (store.root / "files" / f".pending-{name}" for name in ("old", "recent"))
+    for draft in (old, recent):
+        draft.write_bytes(b"half a sha")
+    two_hours_ago = time.time() - 7200
+    os.utime(old, (two_hours_ago, two_hours_ago))
+    assert [stored.key for stored in store.list("")] == ["files/0.tar"]
+    LocalStore(store.root).put_bytes("files/1.tar", b"1")
+    assert not old.exists()
+    assert recent.exists()  # its writer may be alive
+    assert [stored.key for stored in store.list("")] == ["files/0.tar", "files/1.tar"]
+
+
+def test_empty_folders_are_no_objects(store: LocalStore) -> None:
+    store.put_bytes("files/x/0.tar", b"0")
+    store.delete("files/x/0.tar")
+    assert list(store.list("")) == []
+    assert store.stat("files/x") is None
+    store.delete("files/x")
+    store.delete("files")
+    assert list(store.list("files/x/")) == []
+
+
+def test_a_table_may_live_on_another_disk_behind_a_link(store: LocalStore, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "big disk"
+    elsewhere.mkdir()
+    store.put_bytes("records/a.parquet", b"a")
+    (store.root / "files").symlink_to(elsewhere)
+    (store.root / "broken").symlink_to(tmp_path / "nowhere")
+    store.put_bytes("files/x/0.tar", b"0")
+    assert [stored.key for stored in store.list("")] == ["files/x/0.tar", "records/a.parquet"]
+    assert (elsewhere / "x" / "0.tar").read_bytes() == b"0"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everywhere")
+def test_a_folder_that_may_not_be_read_is_an_error_and_not_an_empty_list(store: LocalStore) -> None:
+    store.put_bytes("files/0.tar", b"0")
+    (store.root / "files").chmod(0)
+    try:
+        with pytest.raises(StoreRefused, match="permissions"):
+            list(store.list("files/"))
+        with pytest.raises(StoreRefused, match="permissions"):
+            store.stat("files/0.tar")
+    finally:
+        (store.root / "files").chmod(0o755)
+
+
+def test_a_check_says_what_is_wrong_with_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for root in (tmp_path / "file", tmp_path / "file" / "store"):
+        with pytest.raises(StoreError, match="folder should be"):
+            LocalStore(root).check()
+    LocalStore(tmp_path / "new" / "store").check()
+    assert (tmp_path / "new" / "store").is_dir()
+
+
+def test_a_missing_source_is_an_error_of_the_caller(store: LocalStore, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.put_file("files/0.tar", tmp_path / "nothing")
+    assert list(store.list("")) == []
