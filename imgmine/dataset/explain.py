@@ -62,7 +62,8 @@ class Query:
 class RecordStory:
     """One row of `records`, and how to fetch it again. `offset` and `length` are of the compressed record, in bytes.
 
-    `blake2b` is None where the record was dropped before its bytes were hashed; `fetch` then checks nothing.
+    `blake2b` is None where the record was dropped before its bytes were hashed; `fetch`, a command, then only prints
+    what they hash to. Only a response has a body to fetch: for others `fetch` is None.
     """
 
     archive: str
@@ -81,7 +82,7 @@ class RecordStory:
     decision: RecordDecision
     blake2b: bytes | None
     address: str
-    fetch: str
+    fetch: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,11 +295,9 @@ class _Library:
 
     def _record(self, row: dict[str, Any]) -> RecordStory:
         address = f"{self._archive_org}/download/{quote(row['archive'])}/{quote(row['warc_file'])}"
-        words = ["python", "-m", "imgmine.archives.origin", address, str(row["warc_offset"]), str(row["warc_length"])]
-        if row["blake2b"] is not None:
-            words += ["--expect", row["blake2b"].hex()]
+        fetch = _fetch_command(address, row) if row["record_type"] == "response" else None
         decision = RecordDecision(row["decision"])
-        return RecordStory(**{**row, "decision": decision}, address=address, fetch=shlex.join(words))
+        return RecordStory(**{**row, "decision": decision}, address=address, fetch=fetch)
 
     def _file(self, row: dict[str, Any]) -> FileStory:
         return FileStory(**{**_of(FileStory, row), "shard": self._store.uri(row["shard"])})
@@ -326,6 +325,16 @@ class _Library:
                 return False
             digests = pq.read_table(table, columns=["blake2b"]).column("blake2b")
             return bool(pc.index(digests, pa.scalar(digest, DIGEST)).as_py() >= 0)
+
+
+def _fetch_command(address: str, row: dict[str, Any]) -> str:
+    words = ["python", "-m", "imgmine.archives.origin", address, str(row["warc_offset"]), str(row["warc_length"])]
+    # In one word each: what an archive calls its records may begin with a dash.
+    if row["record_id"] is not None:
+        words.append(f"--record-id={row['record_id']}")
+    if row["blake2b"] is not None:
+        words.append(f"--expect={row['blake2b'].hex()}")
+    return shlex.join(words)
 
 
 def _of(kind: type, row: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ SCORE_RULES: Mapping[ScoreDecision, str] = MappingProxyType(
 
 def render(explanation: Explanation) -> str:
     """Return the explanation as lines of text, the short answer first."""
-    return "\n".join(_lines(explanation)) + "\n"
+    return "\n".join(_printable(line) for line in _lines(explanation)) + "\n"
 
 
 def short_answer(explanation: Explanation) -> str:
@@ -76,12 +76,12 @@ def short_answer(explanation: Explanation) -> str:
 
 
 def _verdict(story: PictureStory) -> str:
-    name = _short(story.blake2b)
+    name = f"{_kind(story.files[0])} {story.blake2b.hex()[:12]}…"
     gate = {image.decision for image in story.images}
     scores = {score.decision for score in story.scores}
     if not story.images:
         if _is_video(story.files[0]):
-            return f"{name} is a video that is stored, without a still."
+            return f"{name} is stored, without a still."
         return f"{name} is stored; the gate has not seen it yet."
     if ImageDecision.KEPT not in gate:
         return f"{name} is stored, but not an image of the dataset: the gate dropped it ({', '.join(sorted(gate))})."
@@ -97,6 +97,10 @@ def _has_still(story: PictureStory, explanation: Explanation) -> bool:
 
 def _is_video(file: FileStory) -> bool:
     return not file.media_type.startswith("image/")
+
+
+def _kind(file: FileStory) -> str:
+    return "Still" if file.video_blake2b is not None else "Video" if _is_video(file) else "Picture"
 
 
 def _lines(explanation: Explanation) -> Iterator[str]:
@@ -150,9 +154,7 @@ def _response(record: RecordStory) -> str | None:
 
 
 def _picture_lines(story: PictureStory) -> Iterator[str]:
-    file = story.files[0]
-    kind = "Still" if file.video_blake2b is not None else "Video" if _is_video(file) else "Picture"
-    yield f"{kind} {story.blake2b.hex()}"
+    yield f"{_kind(story.files[0])} {story.blake2b.hex()}"
     for kept in story.files:
         yield f"  in {kept.archive}"
         image = next((image for image in story.images if image.archive == kept.archive), None)
@@ -161,8 +163,10 @@ def _picture_lines(story: PictureStory) -> Iterator[str]:
     owner = story.owner
     if owner is None:
         yield "  owner: not in the dataset's tables yet; materialize `dataset`"
+    elif owner.copies == 1:
+        yield f"  owner: {owner.archive}, the only archive with this file"
     else:
-        yield f"  owner: {owner.archive}, the earliest of {_counted(owner.copies, 'archive')} with this file"
+        yield f"  owner: {owner.archive}, the earliest of {owner.copies} archives with this file"
 
 
 def _file_facts(file: FileStory) -> list[tuple[str, str | None]]:
@@ -218,12 +222,13 @@ def _indented(lines: Iterable[str], spaces: int = 2) -> Iterator[str]:
     return (" " * spaces + line for line in lines)
 
 
+def _printable(line: str) -> str:
+    # URLs and headers are whatever a server sent: they must not steer the terminal.
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in line)
+
+
 def _time(moment: datetime | None) -> str | None:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment is not None else None
-
-
-def _short(digest: bytes) -> str:
-    return f"{digest.hex()[:12]}…"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -21,6 +21,8 @@ _GOES_ON = frozenset({"kept", PICTURE, STILL, VIDEO})
 _KEPT_COLOUR = "#2f6f9f"
 _DROPPED_COLOUR = "#c2703d"
 _NAMED_ARCHIVES = 40
+# Of `archiveteam_imgur_20230503123456_0123abcd`, what tells it from others.
+_LABEL = 23
 _MEGAPIXELS = tuple(2 ** (exponent / 2) for exponent in range(-12, 14))
 
 
@@ -71,7 +73,7 @@ def yield_chart(yields: Sequence[ArchiveYield]) -> bytes:
     shares = [100 * entry.kept / entry.images if entry.images else 0.0 for entry in yields]
     if len(yields) <= _NAMED_ARCHIVES:
         axes.bar(range(len(yields)), shares, color=_KEPT_COLOUR)
-        axes.set_xticks(range(len(yields)), [entry.archive[-20:] for entry in yields], rotation=90, fontsize=7)
+        axes.set_xticks(range(len(yields)), [entry.archive[-_LABEL:] for entry in yields], rotation=90, fontsize=7)
     else:
         axes.plot(range(len(yields)), shares, ".", markersize=3, color=_KEPT_COLOUR)
         axes.set_xlabel("archives, the earliest first")

@@ -64,20 +64,33 @@ def test_a_hash_tells_every_record_in_every_archive_and_the_owner(store: LocalSt
     assert all(image.embedded for image in picture.images)
     assert [score.percentile for score in picture.scores] == [50, 50]
     text = render(explanation)
-    assert f"{digest('good').hex()[:12]}… is in the dataset; early owns it." in text
+    assert f"Picture {digest('good').hex()[:12]}… is in the dataset; early owns it." in text
     assert "owner: early, the earliest of 2 archives with this file" in text
     assert "2023-05-01 00:00:00 UTC" in text
     assert f"{store.url}/files/late/00000-abc.tar offset 512 size 4" in text
 
 
 def test_each_record_comes_with_the_command_that_fetches_it_again(store: LocalStore) -> None:
-    kept, truncated = ask(store, digest("odd").hex()).records[0], ask(store, "http://i.imgur.com/klmno.png").records[0]
+    (kept,) = ask(store, digest("odd").hex()).records
+    (truncated,) = ask(store, "http://i.imgur.com/klmno.png").records
     url = "http://127.0.0.1:9999/download/late/late.warc.zst"
     assert (kept.address, kept.warc_offset, kept.warc_length) == (url, 6000, 900)
+    assert kept.fetch is not None
+    assert truncated.fetch is not None
     assert shlex.split(kept.fetch) == [
-        *["python", "-m", "imgmine.archives.origin", url, "6000", "900", "--expect", digest("odd").hex()]
+        *["python", "-m", "imgmine.archives.origin", url, "6000", "900"],
+        *["--record-id=urn:uuid:00000006", f"--expect={digest('odd').hex()}"],
     ]
-    assert shlex.split(truncated.fetch)[3:] == [url, "4000", "900"]
+    assert shlex.split(truncated.fetch)[3:] == [url, "4000", "900", "--record-id=urn:uuid:00000004"]
+
+
+def test_what_a_server_sent_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    url = "https://i.imgur.com/abcde.png?\x1b[2J\n\u202e"
+    put_archive(store, "a", [Entry("one", url=url)])
+    text = told(store, digest("one").hex())
+    assert r"https://i.imgur.com/abcde.png?\x1b[2J\x0a\x202e" in text
+    assert all(line.isprintable() for line in text.splitlines())
 
 
 def test_a_url_is_found_with_either_scheme_or_none(store: LocalStore) -> None:
@@ -112,6 +125,7 @@ def test_a_picture_file_is_known_by_its_bytes(store: LocalStore, tmp_path: Path)
     path.write_text("small")
     explanation = ask(store, str(path))
     assert explanation.query.kind is QueryKind.FILE
+    assert "the only archive with this file" in render(explanation)
     text = render(explanation)
     assert f"BLAKE2b {digest('small').hex()}" in text
     assert "the gate dropped it (size)" in text
@@ -133,7 +147,7 @@ def test_a_video_and_its_still_tell_of_each_other(store: LocalStore, question: s
     text = render(explanation)
     assert f"still of: {digest('clip').hex()} at 1.500 s" in text
     assert f"Video {digest('clip').hex()}" in text
-    assert f"{digest('still of clip').hex()[:12]}… is in the dataset; late owns it." in text
+    assert f"Still {digest('still of clip').hex()[:12]}… is in the dataset; late owns it." in text
 
 
 def test_the_url_of_a_video_tells_of_its_still(store: LocalStore) -> None:
