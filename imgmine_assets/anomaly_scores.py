@@ -23,16 +23,28 @@ from resources.store import StoreResource
 _NAME = "anomaly_scores"
 
 
-@dg.asset(
+# Without a mixture nothing is materialized, since the first archives are mined before there is one. Only an asset that
+# is skippable and can be subset may leave its checks unanswered too; `dg.asset` makes none such.
+@dg.multi_asset(
+    name=_NAME,
+    specs=[
+        dg.AssetSpec(
+            _NAME,
+            deps=[embeddings, gmm_model],
+            skippable=True,
+            description=(
+                "The log-likelihood of each image under the mixture, its calibrated percentile, and a decision by "
+                "percentile. Nothing is made of it before there is a mixture."
+            ),
+            group_name="archive",
+            kinds={"parquet"},
+            owners=["team:imgmine"],
+            code_version=stage.CODE_VERSION,
+        )
+    ],
+    can_subset=True,
     partitions_def=archives,
-    deps=[embeddings, gmm_model],
-    group_name="archive",
-    kinds={"parquet"},
-    owners=["team:imgmine"],
     retry_policy=PASSING,
-    code_version=stage.CODE_VERSION,
-    # Without a mixture nothing is materialized: the first archives are mined before there is one.
-    output_required=False,
     check_specs=[
         blocking(_NAME, "every_image_has_a_score", "There is one score for each vector."),
         warning(_NAME, "share_anomalous_is_usual", "About as many images are anomalous as the percentile says."),
@@ -41,7 +53,7 @@ _NAME = "anomaly_scores"
 def anomaly_scores(
     context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
-    """The log-likelihood of each image under the mixture, its calibrated percentile, and a decision by percentile."""
+    """Score the vectors of one archive."""
     archive = context.partition_key
     opened = store.open()
     started = time.monotonic()
@@ -67,9 +79,7 @@ def anomaly_scores(
         yield _result(opened, archive, percentile, as_before, time.monotonic() - started)
 
 
-def _result(
-    store: Store, archive: str, percentile: float, as_before: bool, seconds: float
-) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def _result(store: Store, archive: str, percentile: float, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
     published = read_table(store, _NAME, archive)
     table = published.read()
     tables = {name: read_table(store, name, archive).read() for name in ("records", "files", "images", "embeddings")}

@@ -36,9 +36,7 @@ _NAME = "embeddings"
         blocking(_NAME, "vectors_are_sound", "Every vector is finite and of norm 1."),
     ],
 )
-def embeddings(
-    context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource
-) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def embeddings(context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The embedding model over the previews: a float16 vector for each image, L2-normalised."""
     archive = context.partition_key
     opened = store.open()

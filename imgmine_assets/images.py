@@ -124,7 +124,10 @@ def _result(
         },
         check_results=[
             result("every_file_has_a_verdict", funnel_problems("images", records=records, files=files, images=table)),
-            result("previews_are_in_their_shards", misplaced(store, table, "preview_shard", "preview_offset", "preview_size")),
+            result(
+                "previews_are_in_their_shards",
+                misplaced(store, table, "preview_shard", "preview_offset", "preview_size"),
+            ),
             usual_share("share_kept_is_usual", kept, table.num_rows, _USUALLY_KEPT, 0.10),
         ],
     )

@@ -1,5 +1,6 @@
 """Running the graph's jobs in this process, against the instance that the UI reads: what the commands do."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,9 +29,11 @@ class Outcome:
 
 def run_job(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None) -> Outcome:
     """Run a job to its end, for one archive or for none. A failure is returned, not raised."""
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key=archive, raise_on_error=False, run_config=_CONSOLE
-    )
+    # dbt prints a line for each of its tests; on the terminal the log's messages are enough.
+    with contextlib.redirect_stdout(None):
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=instance, partition_key=archive, raise_on_error=False, run_config=_CONSOLE
+        )
     if result.success:
         return Outcome(job, archive, result.run_id, "")
     run = instance.get_run_by_id(result.run_id)

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from imgmine_assets.amounts import readable_bytes, readable_seconds
 
 
-def log_progress(
-    log: logging.Logger, what: str, unit: str = "bytes", every: float = 5.0
-) -> Callable[..., None]:
+def log_progress(log: logging.Logger, what: str, unit: str = "bytes", every: float = 5.0) -> Callable[..., None]:
     """Return a callback `(done, total, …)` that logs at most once in `every` seconds."""
     started = last = time.monotonic()
     first: int | None = None

@@ -82,6 +82,8 @@ def _wrong_files(item: Item, archive_org: ArchiveOrgResource) -> list[str]:
 
 def _files_table(item: Item) -> dg.MetadataValue:  # type: ignore[type-arg]
     return dg.MetadataValue.table(
-        records=[dg.TableRecord({"name": file.name, "bytes": file.size or 0, "md5": file.md5 or ""}) for file in item.warcs],
+        records=[
+            dg.TableRecord({"name": file.name, "bytes": file.size or 0, "md5": file.md5 or ""}) for file in item.warcs
+        ],
         schema=dg.TableSchema(columns=[dg.TableColumn("name"), dg.TableColumn("bytes", "int"), dg.TableColumn("md5")]),
     )
