@@ -1,15 +1,17 @@
-"""Every trap of the collection, one function each: the odd answers of a host and the odd ways in which a crawler kept them.
+"""Every trap of the collection, one function each: odd answers of a host, and odd ways in which a crawler kept them.
 
 The usual groups are in `exchanges`; how often each trap is laid is in `plan`.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from imgmine.decisions import RecordDecision
 from imgmine.demo.exchanges import Exchange, Group, Host, Kind, Place, copies, fetched, page
 from imgmine.demo.http_heads import Framing
-from imgmine.demo.payloads import Body
+from imgmine.demo.payloads import Body, make
 from imgmine.demo.warc_writer import Layout
 
 REMOVED = "https://i.imgur.com/removed.png"
@@ -23,7 +25,14 @@ def _alone(*exchanges: Exchange, place: Place = Place.ANYWHERE) -> list[Group]:
 def _moved(exchange: Exchange, case: str, decision: RecordDecision, location: str, status: int = 302) -> Exchange:
     body = Body("text", "", "moved")
     return replace(
-        exchange, case=case, decision=decision, location=location, status=status, body=body, served_type="text/html", framing=Framing.LENGTH
+        exchange,
+        case=case,
+        decision=decision,
+        location=location,
+        status=status,
+        body=body,
+        served_type="text/html",
+        framing=Framing.LENGTH,
     )
 
 
@@ -61,7 +70,10 @@ def removed_copy(host: Host) -> list[Group]:
     """A thumbnail of a removed picture, 503 bytes: a copy all the same."""
     media_id = host.new_id()
     small = copies(media_id, host.picture("jpeg"), host.rng)[0]
-    return _alone(replace(small, case="removed_copy", body=Body("text", "", "removed"), served_type="image/png"), place=Place.EARLY)
+    return _alone(
+        replace(small, case="removed_copy", body=Body("text", "", "removed"), served_type="image/png"),
+        place=Place.EARLY,
+    )
 
 
 def redirects(host: Host) -> list[Group]:
@@ -74,38 +86,59 @@ def redirects(host: Host) -> list[Group]:
         _moved(plain, "redirect_301_of_page", RecordDecision.REDIRECT, f"https://imgur.com/{media_id}", 301),
         _moved(gallery, "redirect_302_of_page", RecordDecision.REDIRECT, f"https://imgur.com/{other}"),
         _moved(file, "redirect_of_file", RecordDecision.REDIRECT, f"https://i.imgur.com/{other}.png", 301),
-        replace(_moved(page(media_id), "removed_page", RecordDecision.REMOVED, REMOVED), url=f"https://imgur.com/{media_id}"),
+        replace(
+            _moved(page(media_id), "removed_page", RecordDecision.REMOVED, REMOVED), url=f"https://imgur.com/{media_id}"
+        ),
     )
 
 
 def not_found(host: Host) -> list[Group]:
     """A few 404: a page, a file and, where those were crawled, a thumbnail."""
     media_id = host.new_id()
-    lost = {"status": 404, "decision": RecordDecision.ERROR_STATUS, "body": Body("text", media_id, "sorry"), "served_type": "text/html"}
+    lost: dict[str, Any] = {
+        "status": 404,
+        "decision": RecordDecision.ERROR_STATUS,
+        "body": Body("text", media_id, "sorry"),
+        "served_type": "text/html",
+    }
     asked = [page(media_id, "not_found_page"), fetched("not_found_file", media_id, host.picture("jpeg"))]
     if host.kind is Kind.APRIL:
         asked.append(replace(copies(media_id, host.picture("jpeg"), host.rng)[2], case="not_found_copy"))
-    return _alone(*(replace(each, **lost) for each in asked))  # type: ignore[arg-type]
+    return _alone(*(replace(each, **lost) for each in asked))
 
 
 def short_body(host: Host) -> list[Group]:
     """The server closed early: a short body in an ordinary response."""
     return _alone(
-        fetched("short_body", host.new_id(), host.picture("jpeg"), arrived=host.rng.uniform(0.2, 0.95), decision=RecordDecision.TRUNCATED),
-        fetched("short_by_one_byte", host.new_id(), host.picture("png"), arrived_bytes=-1, decision=RecordDecision.TRUNCATED),
+        fetched(
+            "short_body",
+            host.new_id(),
+            host.picture("jpeg"),
+            arrived=host.rng.uniform(0.2, 0.95),
+            decision=RecordDecision.TRUNCATED,
+        ),
+        fetched(
+            "short_by_one_byte", host.new_id(), host.picture("png"), arrived_bytes=-1, decision=RecordDecision.TRUNCATED
+        ),
     )
 
 
 def short_body_of_503_bytes(host: Host) -> list[Group]:
     """A short body of which exactly 503 bytes came: truncated, not removed."""
     return _alone(
-        fetched("short_body_of_503_bytes", host.new_id(), host.picture("jpeg"), arrived_bytes=503, decision=RecordDecision.TRUNCATED),
+        fetched(
+            "short_body_of_503_bytes",
+            host.new_id(),
+            host.picture("jpeg"),
+            arrived_bytes=503,
+            decision=RecordDecision.TRUNCATED,
+        ),
         place=Place.EARLY,
     )
 
 
 def short_better_original(host: Host) -> list[Group]:
-    """The better original came short, so the lesser one is the best sound one: a PNG and its JPEG, a film and its still."""
+    """The better original came short, so the lesser is the best sound one: a PNG and its JPEG, a film and its still."""
     picture, film = host.new_id(), host.new_id()
     body = host.picture("png")
     return _alone(
@@ -124,8 +157,16 @@ def short_copy(host: Host) -> list[Group]:
 
 def marked_truncated(host: Host) -> list[Group]:
     """Responses that the crawler itself marked with WARC-Truncated: a file, and a page."""
-    file = fetched("marked_truncated", host.new_id(), host.picture("jpeg"), arrived=0.7, decision=RecordDecision.TRUNCATED)
-    whole = fetched("marked_truncated_without_length", host.new_id(), host.picture("jpeg"), framing=Framing.CLOSE, decision=RecordDecision.TRUNCATED)
+    file = fetched(
+        "marked_truncated", host.new_id(), host.picture("jpeg"), arrived=0.7, decision=RecordDecision.TRUNCATED
+    )
+    whole = fetched(
+        "marked_truncated_without_length",
+        host.new_id(),
+        host.picture("jpeg"),
+        framing=Framing.CLOSE,
+        decision=RecordDecision.TRUNCATED,
+    )
     return _alone(
         replace(file, warc_truncated="disconnect"),
         replace(whole, warc_truncated="time", arrived=0.8),
@@ -138,8 +179,21 @@ def chunked_bodies(host: Host) -> list[Group]:
     return _alone(
         fetched("chunked_image", host.new_id(), host.picture("jpeg"), framing=Framing.CHUNKED),
         fetched("chunked_oddly", host.new_id(), host.picture("png"), framing=Framing.CHUNKED_ODD),
-        fetched("chunked_cut", host.new_id(), host.picture("jpeg"), framing=Framing.CHUNKED_CUT, arrived=0.6, decision=RecordDecision.TRUNCATED),
-        fetched("chunked_without_end", host.new_id(), host.picture("jpeg"), framing=Framing.CHUNKED_CUT, decision=RecordDecision.TRUNCATED),
+        fetched(
+            "chunked_cut",
+            host.new_id(),
+            host.picture("jpeg"),
+            framing=Framing.CHUNKED_CUT,
+            arrived=0.6,
+            decision=RecordDecision.TRUNCATED,
+        ),
+        fetched(
+            "chunked_without_end",
+            host.new_id(),
+            host.picture("jpeg"),
+            framing=Framing.CHUNKED_CUT,
+            decision=RecordDecision.TRUNCATED,
+        ),
         page(host.new_id(), "chunked_page_cut", framing=Framing.CHUNKED_CUT),
     )
 
@@ -147,14 +201,17 @@ def chunked_bodies(host: Host) -> list[Group]:
 def empty_bodies(host: Host) -> list[Group]:
     """Empty bodies: declared empty, declared longer, in chunks, with nothing said."""
     nothing = Body("text", "", "nothing")
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "empty_declared": {"body": nothing},
         "empty_though_declared": {"arrived": 0.0},
         "empty_in_chunks": {"body": nothing, "framing": Framing.CHUNKED},
         "empty_on_close": {"body": nothing, "framing": Framing.CLOSE},
     }
     return _alone(
-        *(replace(fetched(case, host.new_id(), host.picture("jpeg")), decision=RecordDecision.EMPTY, **more) for case, more in kinds.items())  # type: ignore[arg-type]
+        *(
+            replace(fetched(case, host.new_id(), host.picture("jpeg")), decision=RecordDecision.EMPTY, **more)
+            for case, more in kinds.items()
+        )
     )
 
 
@@ -177,7 +234,9 @@ def no_media_at_media_url(host: Host) -> list[Group]:
         ("json_at_media_url", "api", "application/json"),
     ):
         media_id = host.new_id()
-        exchange = fetched(case, media_id, host.picture("jpeg"), served_type=served_type, decision=RecordDecision.NO_MEDIA)
+        exchange = fetched(
+            case, media_id, host.picture("jpeg"), served_type=served_type, decision=RecordDecision.NO_MEDIA
+        )
         made.append(replace(exchange, body=Body("text", media_id, form)))
     return _alone(*made)
 
@@ -186,11 +245,22 @@ def elsewhere(host: Host) -> list[Group]:
     """Pictures that are not on i.imgur.com, and answers of the API: no media of this source."""
     media_id, other = host.new_id(), host.new_id()
     api = replace(page(media_id, "api_answer", form="api"), served_type="application/json; charset=utf-8")
-    foreign = {"decision": RecordDecision.NO_MEDIA, "media_id": None}
+    foreign: dict[str, Any] = {"decision": RecordDecision.NO_MEDIA, "media_id": None}
     return _alone(
-        replace(api, url=f"https://api.imgur.com/post/v1/media/{media_id}?client_id=546c25a59c58ad7&include=media%2Cadconfig%2Caccount"),
-        replace(fetched("picture_on_other_host", other, host.picture("png")), url=f"https://i.stack.imgur.com/{other}.png", **foreign),  # type: ignore[arg-type]
-        replace(fetched("picture_on_page_host", other, host.picture("jpeg")), url=f"https://imgur.com/{other}.jpg", **foreign),  # type: ignore[arg-type]
+        replace(
+            api,
+            url=f"https://api.imgur.com/post/v1/media/{media_id}?client_id=546c25a59c58ad7&include=media%2Cadconfig%2Caccount",
+        ),
+        replace(
+            fetched("picture_on_other_host", other, host.picture("png")),
+            url=f"https://i.stack.imgur.com/{other}.png",
+            **foreign,
+        ),
+        replace(
+            fetched("picture_on_page_host", other, host.picture("jpeg")),
+            url=f"https://imgur.com/{other}.jpg",
+            **foreign,
+        ),
     )
 
 
@@ -218,14 +288,19 @@ def odd_copies(host: Host) -> list[Group]:
 def only_copies(host: Host) -> list[Group]:
     """An id of which only copies were archived."""
     media_id = host.new_id()
-    return _alone(*(replace(each, case="only_copies") for each in host.rng.sample(copies(media_id, host.picture("jpeg"), host.rng), 5)))
+    return _alone(
+        *(
+            replace(each, case="only_copies")
+            for each in host.rng.sample(copies(media_id, host.picture("jpeg"), host.rng), 5)
+        )
+    )
 
 
 def ranks(host: Host) -> list[Group]:
-    """What decides between originals of one id: the bytes, not the URL; two of one rank both stay; WebP lies between PNG and JPEG."""
+    """Which original of one id wins: bytes decide, not URLs; two of one rank both stay; WebP beats JPEG."""
     by_bytes, twins, three = host.new_id(), host.new_id(), host.new_id()
     picture, body = host.picture("png"), host.picture("webp")
-    lesser = {"decision": RecordDecision.LESSER_COPY}
+    lesser: dict[str, Any] = {"decision": RecordDecision.LESSER_COPY}
     return _alone(
         fetched("webp_under_png_called_jpg", by_bytes, picture.derived("webp"), **lesser),
         fetched("png_called_jpg", by_bytes, picture, extension="jpg", served_type="image/png"),
@@ -279,6 +354,14 @@ def late_503_bytes(host: Host) -> list[Group]:
     return _alone(fetched("late_503_bytes", host.new_id(), host.picture("png_of_503_bytes")), place=Place.LATE)
 
 
+def digest_with_zero_byte(host: Host) -> list[Group]:
+    """A file whose SHA-1 has a zero byte, fetched when the crawler's build cut digests there."""
+    while True:
+        body = host.picture("mp4")
+        if b"\0" in hashlib.sha1(make(body, 1.0).body).digest():
+            return _alone(fetched("digest_with_zero_byte", host.new_id(), body), place=Place.LATE)
+
+
 def album(host: Host) -> list[Group]:
     """An album, its pictures by links alone."""
     media_id = host.new_id()
@@ -316,6 +399,13 @@ TRAPS: dict[Kind, tuple[Trap, ...]] = {
         only_copies,
         only_copies,
     ),
-    Kind.MAY_3: (*_EVERY_KIND, *[removed_by_redirect] * 3, *[removed_by_body] * 2, short_body_of_503_bytes, odd_copies, short_body),
-    Kind.MAY_15: (*_EVERY_KIND, removed_by_body, short_body, late_503_bytes, *[album] * 6),
+    Kind.MAY_3: (
+        *_EVERY_KIND,
+        *[removed_by_redirect] * 3,
+        *[removed_by_body] * 2,
+        short_body_of_503_bytes,
+        odd_copies,
+        short_body,
+    ),
+    Kind.MAY_15: (*_EVERY_KIND, removed_by_body, short_body, late_503_bytes, digest_with_zero_byte, *[album] * 6),
 }

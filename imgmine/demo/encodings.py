@@ -1,7 +1,7 @@
 """Bytes of picture and video files, sound and hostile, each with what the gate should say of it.
 
-The expectation is written down here by whoever makes the file, never asked of imgmine's own gate; what is in the picture is not
-decided here.
+The expectation is written down here by whoever makes the file, never asked of imgmine's own gate; what is in the
+picture is not decided here.
 """
 
 import io
@@ -21,7 +21,7 @@ REMOVED_SIZE = 503
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What the gate should say of a file; for a video, of its still. Width and height are None where no reader can know them."""
+    """What the gate should say of a file; for a video, of its still. None stands for what no reader can know."""
 
     decision: str
     width: int | None
@@ -34,7 +34,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The bytes of a body, their media type, and what the gate should say; None for both where the bytes are no media."""
+    """The bytes of a body, their media type, and what the gate should say; None for both where they are no media."""
 
     body: bytes
     media_type: str | None
@@ -48,7 +48,7 @@ def _kept(image: Image.Image, kind: str, **more: object) -> Gate:
 
 def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)  # type: ignore[arg-type]
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -63,7 +63,9 @@ def jpeg(image: Image.Image, rng: Random) -> Payload:
 
 def jpeg_exif(image: Image.Image, rng: Random) -> Payload:
     """Return a JPEG with a camera's EXIF: a copyright and an orientation."""
-    owner = f"(c) {rng.choice(('Anneke Vos', 'M. Okafor', 'Studio Kestrel', 'J. Lindqvist'))} {rng.randrange(2009, 2023)}"
+    owner = (
+        f"(c) {rng.choice(('Anneke Vos', 'M. Okafor', 'Studio Kestrel', 'J. Lindqvist'))} {rng.randrange(2009, 2023)}"
+    )
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112], exif[0x8298] = "Demo", "Model 1", rng.choice((1, 3, 6, 8)), owner
     body = _jpeg_bytes(image, rng, exif=exif)
@@ -107,7 +109,9 @@ def jpeg_no_end(image: Image.Image, rng: Random) -> Payload:
 def jpeg_cut(image: Image.Image, rng: Random) -> Payload:
     """Return the first part of a JPEG that the server itself held no more of."""
     body = _saved(image, "JPEG", quality=85)
-    return Payload(body[: int(len(body) * rng.uniform(0.55, 0.9))], "image/jpeg", _kept(image, "JPEG", decision="truncated"))
+    return Payload(
+        body[: int(len(body) * rng.uniform(0.55, 0.9))], "image/jpeg", _kept(image, "JPEG", decision="truncated")
+    )
 
 
 def jpeg_cut_with_thumbnail(image: Image.Image, rng: Random) -> Payload:
@@ -115,10 +119,15 @@ def jpeg_cut_with_thumbnail(image: Image.Image, rng: Random) -> Payload:
     small = image.copy()
     small.thumbnail((96, 96))
     preview = _saved(small, "JPEG", quality=70)
-    # A little-endian TIFF: an empty first directory, then the second with where the small picture lies and how long it is.
+    # A little-endian TIFF: an empty first directory, then a second that says where the small picture lies.
     tiff = b"II*\x00" + struct.pack("<IHIH", 8, 0, 14, 2)
     offset = 14 + 2 + 2 * 12 + 4
-    tiff += struct.pack("<HHII", 0x0201, 4, 1, offset) + struct.pack("<HHII", 0x0202, 4, 1, len(preview)) + b"\x00" * 4 + preview
+    tiff += (
+        struct.pack("<HHII", 0x0201, 4, 1, offset)
+        + struct.pack("<HHII", 0x0202, 4, 1, len(preview))
+        + b"\x00" * 4
+        + preview
+    )
     body = _saved(image, "JPEG", quality=85, exif=b"Exif\x00\x00" + tiff)
     return Payload(body[: int(len(body) * 0.8)], "image/jpeg", _kept(image, "JPEG", decision="truncated"))
 
@@ -145,7 +154,7 @@ def png_rgba(image: Image.Image, rng: Random) -> Payload:
 
 def png_palette(image: Image.Image, rng: Random) -> Payload:
     """Return a PNG with a palette."""
-    picture = image.quantize(rng.choice((32, 64, 256)))
+    picture = _with_palette(image, rng.choice((32, 64, 256)))
     return Payload(_saved(picture, "PNG"), "image/png", _kept(picture, "PNG", decision="mode"))
 
 
@@ -214,7 +223,9 @@ def png_file(width: int, height: int, depth: int, colour_type: int, data: bytes,
     """Return a PNG file around compressed rows, whatever they are; `text` goes into a tEXt chunk if there is any."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     chunks = [(b"IHDR", header), *([(b"tEXt", text)] if text else []), (b"IDAT", data), (b"IEND", b"")]
-    body = b"".join(struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part)) for name, part in chunks)
+    body = b"".join(
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part)) for name, part in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -243,21 +254,31 @@ def gif(image: Image.Image, rng: Random) -> Payload:
     """Return an animated GIF of four frames."""
     image = image.copy()
     image.thumbnail((320, 320))
-    frames = [frame.quantize(64) for frame in _frames(image, 4)]
+    frames = [_with_palette(frame, 64) for frame in _frames(image, 4)]
     body = _saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)
     return Payload(body, "image/gif", Gate("mode", image.width, image.height, "P", "GIF", frames=4))
 
 
 def gif_still(image: Image.Image, rng: Random) -> Payload:
     """Return a GIF of one frame."""
-    picture = image.quantize(128)
+    picture = _with_palette(image, 128)
     return Payload(_saved(picture, "GIF"), "image/gif", Gate("mode", image.width, image.height, "P", "GIF"))
 
 
 def gif_bomb(image: Image.Image, rng: Random) -> Payload:
     """Return a GIF of a few bytes whose header speaks of four thousand million pixels."""
     size = struct.pack("<HH", 65_535, 65_535)
-    body = b"GIF89a" + size + b"\x80\x00\x00" + bytes(6) + b"," + bytes(4) + size + b"\x00\x02\x02\x44\x01\x00;" + rng.randbytes(8)
+    body = (
+        b"GIF89a"
+        + size
+        + b"\x80\x00\x00"
+        + bytes(6)
+        + b","
+        + bytes(4)
+        + size
+        + b"\x00\x02\x02\x44\x01\x00;"
+        + rng.randbytes(8)
+    )
     return Payload(body, "image/gif", Gate("bomb", 65_535, 65_535, "P", "GIF"))
 
 
@@ -278,6 +299,10 @@ def webp_animated(image: Image.Image, rng: Random) -> Payload:
     frames = _frames(image, 3)
     body = _saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=120, quality=70, method=1)
     return Payload(body, "image/webp", Gate("mode", image.width, image.height, "RGBA", "WEBP", frames=3))
+
+
+def _with_palette(image: Image.Image, colours: int) -> Image.Image:
+    return image.quantize(colours, Image.Quantize.FASTOCTREE)
 
 
 def _frames(image: Image.Image, count: int) -> list[Image.Image]:

@@ -25,10 +25,11 @@ _OFFERED = {
     "mp4": ("mp4", "video/mp4"),
     "webm": ("webm", "video/webm"),
 }
-FAILING_FORMS = frozenset(
-    "jpeg_grey jpeg_cmyk jpeg_small jpeg_no_end jpeg_cut jpeg_cut_with_thumbnail png_rgba png_palette png_grey png_small "
-    "png_16_bit_grey png_corrupt png_bad_header png_bomb png_of_503_bytes gif gif_still gif_bomb webp_alpha webp_animated".split()
-)
+_FAILING_FORMS = """
+    jpeg_grey jpeg_cmyk jpeg_small jpeg_no_end jpeg_cut jpeg_cut_with_thumbnail png_rgba png_palette png_grey png_small
+    png_16_bit_grey png_corrupt png_bad_header png_bomb png_of_503_bytes gif gif_still gif_bomb webp_alpha webp_animated
+"""
+FAILING_FORMS = frozenset(_FAILING_FORMS.split())
 
 
 class Kind(StrEnum):
@@ -54,8 +55,8 @@ class Exchange:
     """One request and its answer.
 
     `decision` is what the record is meant to be; `kept` means: kept, or a duplicate where the same bytes came before.
-    `arrived` is the share of the body that reached the crawler, `arrived_bytes` the number of its bytes where that matters (from
-    the end where negative).
+    `arrived` is the share of the body that reached the crawler, `arrived_bytes` the number of its bytes where that
+    matters (from the end where negative).
     With `refers_to`, the URL of an earlier response in the same source WARC, the answer is written as a revisit.
     """
 
@@ -94,7 +95,7 @@ class Host:
     used: set[str] = field(default_factory=set)
 
     def new_id(self, last: str = "") -> str:
-        """Return an id of 7 characters, or 5 as old ones have, that no other picture of the archive has; it ends in `last`."""
+        """Return an id that no other picture of the archive has: 7 characters, or 5 as old ones; it ends in `last`."""
         while True:
             length = 5 if self.rng.random() < 0.15 else 7
             media_id = "".join(self.rng.choices(_BASE62, k=length - len(last))) + last
@@ -103,18 +104,22 @@ class Host:
                 return media_id
 
     def picture(self, form: str) -> Body:
-        """Return a new picture in `form`, of a subject that people put on the host."""
-        subject = self.rng.choices(list(SUBJECTS), weights=list(SUBJECTS.values()))[0]
+        """Return a new picture in `form`, of a subject that people put on the host; a PNG is rarely a photograph."""
+        rarely = {"photograph": 0.25, "meme": 0.5} if form.startswith("png") else {}
+        weights = [weight * rarely.get(subject, 1.0) for subject, weight in SUBJECTS.items()]
+        subject = self.rng.choices(list(SUBJECTS), weights=weights)[0]
         return Body(subject, f"{self.rng.getrandbits(64):016x}", form)
 
 
 def offered_as(form: str) -> tuple[str, str]:
-    """Return the extension and the Content-Type under which the host offers pictures of `form`: JPEG for what it made itself."""
+    """Return the extension and Content-Type under which the host offers `form`: JPEG for what it made itself."""
     return _OFFERED.get(form.split("_")[0], _OFFERED["jpeg"])
 
 
-def fetched(case: str, media_id: str, body: Body, *, stem: str | None = None, extension: str | None = None, **more: object) -> Exchange:
-    """Return the exchange for a file of i.imgur.com; `stem` and `extension` where they are not the id's and the form's own."""
+def fetched(
+    case: str, media_id: str, body: Body, *, stem: str | None = None, extension: str | None = None, **more: object
+) -> Exchange:
+    """Return the exchange for a file of i.imgur.com; `stem` and `extension` where they are not the usual ones."""
     usual, served_type = offered_as(body.form)
     values: dict[str, object] = {
         "case": case,
@@ -128,7 +133,14 @@ def fetched(case: str, media_id: str, body: Body, *, stem: str | None = None, ex
     return Exchange(**(values | more))  # type: ignore[arg-type]
 
 
-def page(media_id: str, case: str = "page", *, path: str | None = None, form: str = "page", framing: Framing = Framing.CHUNKED) -> Exchange:
+def page(
+    media_id: str,
+    case: str = "page",
+    *,
+    path: str | None = None,
+    form: str = "page",
+    framing: Framing = Framing.CHUNKED,
+) -> Exchange:
     """Return the exchange for a page of imgur.com, sent in chunks as the host did."""
     return Exchange(
         case=case,
@@ -143,7 +155,7 @@ def page(media_id: str, case: str = "page", *, path: str | None = None, form: st
 
 
 def copies(media_id: str, picture: Body, rng: Random, *, moving: bool = False) -> list[Exchange]:
-    """Return the downscaled copies of the April crawl: thumbnails of all sizes, the `_d` files, and a film's low-quality copy."""
+    """Return the copies of the April crawl: thumbnails of all sizes, the `_d` files, a film's low-quality copy."""
     made = [
         fetched(
             "thumbnail",
@@ -154,7 +166,10 @@ def copies(media_id: str, picture: Body, rng: Random, *, moving: bool = False) -
         )
         for letter in sorted(THUMBNAILS)
     ]
-    for extension, query in (("webp", "maxwidth=760&fidelity=grand"), ("png", "maxwidth=520&shape=thumb&fidelity=high")):
+    for extension, query in (
+        ("webp", "maxwidth=760&fidelity=grand"),
+        ("png", "maxwidth=520&shape=thumb&fidelity=high"),
+    ):
         scaled = fetched(
             f"scaled_{extension}",
             media_id,
@@ -202,7 +217,12 @@ def _originals(kind: Kind, media_id: str, body: Body, rng: Random) -> list[Excha
             return [original]
         return [
             replace(original, url=f"https://i.imgur.com/{media_id}.jpeg"),
-            replace(original, case="revisit_of_original", decision=RecordDecision.REVISIT, refers_to=f"https://i.imgur.com/{media_id}.jpeg"),
+            replace(
+                original,
+                case="revisit_of_original",
+                decision=RecordDecision.REVISIT,
+                refers_to=f"https://i.imgur.com/{media_id}.jpeg",
+            ),
         ]
     if form in ("mp4", "webm"):
         still = fetched("still_beside_film", media_id, body.derived("first_frame"))

@@ -1,4 +1,4 @@
-"""HTTP messages as the host and the crawler wrote them: request heads, response heads, and bodies as they went over the wire.
+"""HTTP messages as the host and the crawler wrote them: request heads, response heads, bodies as they were sent.
 
 What a body shows is in `payloads`; the WARC record around a message is in `warc_writer`.
 """
@@ -46,8 +46,10 @@ def request_head(url: str, rng: Random) -> bytes:
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     version = rng.choice(("112.0", "113.0"))
     return (
-        f"GET {target} HTTP/1.1\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:{version}) Gecko/20100101 Firefox/{version}\r\n"
-        f"Accept: */*\r\nAccept-Encoding: identity\r\nHost: {parts.netloc}\r\nConnection: Keep-Alive\r\nAccept-Language: en-US,en;q=0.9\r\n\r\n"
+        f"GET {target} HTTP/1.1\r\n"
+        f"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:{version}) Gecko/20100101 Firefox/{version}\r\n"
+        f"Accept: */*\r\nAccept-Encoding: identity\r\nHost: {parts.netloc}\r\nConnection: Keep-Alive\r\n"
+        "Accept-Language: en-US,en;q=0.9\r\n\r\n"
     ).encode()
 
 
@@ -63,7 +65,7 @@ def respond(
     rng: Random,
     plain_head: bool = False,
 ) -> Wire:
-    """Return the host's response of `status` with `body`, of which only the share `arrived` (0 to 1) reached the crawler.
+    """Return the response of `status` with `body`, of which only the share `arrived` (0 to 1) reached the crawler.
 
     With `plain_head` the head is as some proxies write it: names in small letters, no reason phrase.
     """

@@ -57,8 +57,8 @@ def surt(url: str) -> str:
 def cdx(lines: Iterable[CdxLine]) -> str:
     """Return the text of a CDX: its header, then the lines in their order."""
     rows = [
-        f"{surt(line.url)} {line.captured_at:%Y%m%d%H%M%S} {line.url} {line.mime} {line.status} {line.digest or '-'} - - "
-        f"{line.length} {line.offset} {line.warc_file}"
+        f"{surt(line.url)} {line.captured_at:%Y%m%d%H%M%S} {line.url} {line.mime} {line.status} "
+        f"{line.digest or '-'} - - {line.length} {line.offset} {line.warc_file}"
         for line in lines
     ]
     return "".join(f"{row}\n" for row in [CDX_HEADER, *sorted(rows)])
@@ -111,7 +111,7 @@ def _metadata(plan: ArchivePlan) -> dict[str, str | list[str]]:
         "mediatype": "web",
         "collection": list(_COLLECTIONS),
         "title": f"Archive Team Imgur: {plan.identifier.removeprefix('archiveteam_imgur_')}",
-        "description": "A demo archive of imgmine, written in the format of Archive Team's crawl of Imgur. Nothing in it was crawled.",
+        "description": "An imgmine demo in the format of Archive Team's Imgur crawl. Nothing in it was crawled.",
         "creator": "imgmine demo",
         "contributor": "imgmine demo",
         "date": f"{plan.packed:%Y-%m}",
@@ -157,9 +157,17 @@ def _files_xml(rows: Sequence[dict[str, str]], own_name: str) -> str:
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<files>"]
     for row in rows:
         lines.append(f'  <file name="{escape(row["name"])}" source="{row["source"]}">')
-        lines += [f"    <{name}>{escape(value)}</{name}>" for name, value in row.items() if name not in ("name", "source")]
+        lines += [
+            f"    <{name}>{escape(value)}</{name}>" for name, value in row.items() if name not in ("name", "source")
+        ]
         lines.append("  </file>")
-    lines += [f'  <file name="{escape(own_name)}" source="original">', "    <format>Metadata</format>", "  </file>", "</files>", ""]
+    lines += [
+        f'  <file name="{escape(own_name)}" source="original">',
+        "    <format>Metadata</format>",
+        "  </file>",
+        "</files>",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -168,7 +176,13 @@ def write_item_json(
 ) -> None:
     """Write what the metadata API answers for the item; as there, the list of files has no size of itself."""
     own = folder / f"{plan.identifier}_files.xml"
-    own_row = {"name": own.name, "source": "original", "format": "Metadata", "md5": hashlib.md5(own.read_bytes()).hexdigest(), "summation": "md5"}
+    own_row = {
+        "name": own.name,
+        "source": "original",
+        "format": "Metadata",
+        "md5": hashlib.md5(own.read_bytes()).hexdigest(),
+        "summation": "md5",
+    }
     files = sorted([*rows, own_row], key=lambda row: row["name"])
     place = f"/{rng.randrange(1, 36)}/items/{plan.identifier}"
     servers = [f"ia{rng.randrange(600000, 905000)}.us.archive.org" for _ in range(2)]

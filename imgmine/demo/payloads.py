@@ -96,12 +96,17 @@ def make(body: Body, scale: float) -> Payload:
 
 def _page(rng: Random, seed: str) -> str:
     title = sentence(rng, 4)
-    scripts = "".join(f'<script src="https://s.imgur.com/desktop-assets/js/{rng.randbytes(10).hex()}.js" defer></script>' for _ in range(5))
+    scripts = "".join(
+        f'<script src="https://s.imgur.com/desktop-assets/js/{rng.randbytes(10).hex()}.js" defer></script>'
+        for _ in range(5)
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title} - Imgur</title>'
         f'<meta property="og:site_name" content="Imgur"><meta property="og:title" content="{title}">'
-        f'<meta property="og:image" content="https://i.imgur.com/{seed}.jpg?fb"><meta property="og:type" content="article">'
-        f'<meta name="twitter:card" content="summary_large_image"><meta name="robots" content="noindex">{scripts}</head>'
+        f'<meta property="og:image" content="https://i.imgur.com/{seed}.jpg?fb">'
+        '<meta property="og:type" content="article">'
+        '<meta name="twitter:card" content="summary_large_image"><meta name="robots" content="noindex">'
+        f"{scripts}</head>"
         f'<body><div id="root"></div><script>window.postDataJSON="{{\\"id\\":\\"{seed}\\",\\"title\\":\\"{title}\\",'
         f'\\"description\\":\\"{sentence(rng, rng.randrange(20, 160))}\\"}}"</script></body></html>\n'
     )
@@ -109,26 +114,39 @@ def _page(rng: Random, seed: str) -> str:
 
 def _album(rng: Random, seed: str) -> str:
     items = "".join(
-        f'<div class="Gallery-Content"><img alt="" src="https://i.imgur.com/{rng.randbytes(5).hex()[:7]}.png"><p>{sentence(rng, 14)}</p></div>'
+        f'<div class="Gallery-Content"><img alt="" src="https://i.imgur.com/{rng.randbytes(5).hex()[:7]}.png">'
+        f"<p>{sentence(rng, 14)}</p></div>"
         for _ in range(rng.randrange(3, 12))
     )
     return _page(rng, seed).replace('<div id="root"></div>', f'<div id="root">{items}</div>')
 
 
 def _api_answer(rng: Random, seed: str) -> str:
-    media = [{"id": seed, "mime_type": "image/jpeg", "type": "image", "url": f"https://i.imgur.com/{seed}.jpeg", "ext": "jpeg"}]
-    return json.dumps({"id": seed, "account_id": 0, "title": sentence(rng, 4), "view_count": rng.randrange(9000), "media": media})
+    media = [
+        {
+            "id": seed,
+            "mime_type": "image/jpeg",
+            "type": "image",
+            "url": f"https://i.imgur.com/{seed}.jpeg",
+            "ext": "jpeg",
+        }
+    ]
+    return json.dumps(
+        {"id": seed, "account_id": 0, "title": sentence(rng, 4), "view_count": rng.randrange(9000), "media": media}
+    )
 
 
 def _sorry(rng: Random, seed: str) -> str:
     return (
-        "<!DOCTYPE html><html><head><title>Imgur: The magic of the Internet</title></head><body><h1>Zoinks! You've taken a wrong "
-        f"turn.</h1><p>{sentence(rng, 20)}</p><!-- {seed} --></body></html>\n"
+        "<!DOCTYPE html><html><head><title>Imgur: The magic of the Internet</title></head><body>"
+        f"<h1>Zoinks! You've taken a wrong turn.</h1><p>{sentence(rng, 20)}</p><!-- {seed} --></body></html>\n"
     )
 
 
 def _moved(rng: Random, seed: str) -> str:
-    return "<html>\r\n<head><title>302 Found</title></head>\r\n<body><center><h1>302 Found</h1></center></body>\r\n</html>\r\n"
+    title = "302 Found"
+    body = f"<body><center><h1>{title}</h1></center></body>"
+    return f"<html>\r\n<head><title>{title}</title></head>\r\n{body}\r\n</html>\r\n"
 
 
 _TEXTS: dict[str, Callable[[Random, str], str]] = {

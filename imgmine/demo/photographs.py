@@ -1,6 +1,6 @@
 """The photographs that the demo ships (see photographs/CREDITS.md) and pictures cut from them.
 
-What is drawn rather than photographed is in `screens_drawn` and `pictures_drawn`; bytes of a file format are in `encodings`.
+What is drawn rather than photographed is in `screens_drawn` and `pictures_drawn`; bytes of file formats in `encodings`.
 """
 
 from functools import lru_cache
@@ -41,8 +41,8 @@ def photograph_size(rng: Random, scale: float) -> tuple[int, int]:
 def take_photograph(rng: Random, size: tuple[int, int], *, grain: bool) -> Image.Image:
     """Cut one photograph of `size` from those that the demo ships.
 
-    Each call cuts elsewhere, may mirror, and changes light and colour a little. With `grain` the result is as hard to compress as
-    what a camera writes, which a photograph that was enlarged is not.
+    Each call cuts elsewhere, may mirror, and changes light and colour a little. With `grain` the result is as hard to
+    compress as what a camera writes, which a photograph that was enlarged is not.
     """
     source = _photograph(rng.randrange(len(reference_photographs())))
     ratio = size[0] / size[1]

@@ -1,4 +1,4 @@
-"""Drawn pictures that are no screens: comics, memes, plots, pixel art; and the list of every subject that the demo knows.
+"""Drawn pictures that are no screens (comics, memes, plots, pixel art), and the list of all subjects of the demo.
 
 How a picture becomes bytes is in `encodings`; which archive holds which picture is in `plan`.
 """
@@ -30,7 +30,7 @@ SUBJECTS: dict[str, float] = {
 def draw(subject: str, seed: str, scale: float) -> Image.Image:
     """Return the picture of `subject` that `seed` names, RGB; do not change it, the next caller gets the same object.
 
-    `scale` 1 gives sides of 256 to 640 pixels; larger scales give larger pictures and, in photographs, the grain of a camera.
+    `scale` 1 gives sides of 256 to 640 pixels; larger scales give more, and photographs the grain of a camera.
     """
     rng = Random(f"{seed}/{subject}")
     if subject == "photograph":
@@ -79,7 +79,15 @@ def draw_meme(rng: Random, photograph: Image.Image) -> Image.Image:
         y = letter * 0.3 if at_top else image.height - letter * (1.25 * len(lines) + 0.3)
         for line in lines:
             place = (image.width / 2, y)
-            pen.text(place, line, fill="white", font=font(letter), anchor="ma", stroke_width=max(1, int(letter / 11)), stroke_fill="black")
+            pen.text(
+                place,
+                line,
+                fill="white",
+                font=font(letter),
+                anchor="ma",
+                stroke_width=max(1, int(letter / 11)),
+                stroke_fill="black",
+            )
             y += letter * 1.25
     return image
 
@@ -96,7 +104,9 @@ def draw_comic(rng: Random, size: tuple[int, int]) -> Image.Image:
     for panel in range(panels):
         left, top = gap + panel * (panel_w + gap), gap
         right, bottom = left + panel_w, height - gap
-        pen.rectangle((left, top, right, bottom), fill=mood if rng.random() < 0.5 else "white", outline="black", width=3)
+        pen.rectangle(
+            (left, top, right, bottom), fill=mood if rng.random() < 0.5 else "white", outline="black", width=3
+        )
         pen.line((left, bottom - height * 0.12, right, bottom - height * 0.12), fill="black", width=2)
         for who in range(rng.choice((1, 2, 2))):
             x = left + panel_w * (0.3 + 0.4 * who)
@@ -106,7 +116,9 @@ def draw_comic(rng: Random, size: tuple[int, int]) -> Image.Image:
         pen.rounded_rectangle(box, 10, fill="white", outline="black", width=2)
         pen.line((left + panel_w * 0.4, box[3], left + panel_w * 0.34, box[3] + letter * 1.4), fill="black", width=2)
         for row, line in enumerate(lines):
-            pen.text((left + panel_w / 2, top + 8 + row * letter * 1.2), line, fill="black", font=font(letter), anchor="ma")
+            pen.text(
+                (left + panel_w / 2, top + 8 + row * letter * 1.2), line, fill="black", font=font(letter), anchor="ma"
+            )
     return image
 
 
@@ -117,8 +129,15 @@ def _draw_stick_person(pen: ImageDraw.ImageDraw, rng: Random, x: float, y: float
     pen.polygon([(x, y - tall + 2 * head), (x - head * 1.2, hip), (x + head * 1.2, hip)], fill=shirt, outline="black")
     for side in (-1, 1):
         pen.line((x, hip, x + side * tall * 0.12, y), fill="black", width=3)
-        pen.line((x, y - tall * 0.64, x + side * tall * rng.uniform(0.14, 0.26), y - tall * rng.uniform(0.4, 0.8)), fill="black", width=3)
-        pen.ellipse((x + side * head * 0.4 - 2, y - tall + head * 0.8, x + side * head * 0.4 + 2, y - tall + head * 0.8 + 4), fill="black")
+        pen.line(
+            (x, y - tall * 0.64, x + side * tall * rng.uniform(0.14, 0.26), y - tall * rng.uniform(0.4, 0.8)),
+            fill="black",
+            width=3,
+        )
+        pen.ellipse(
+            (x + side * head * 0.4 - 2, y - tall + head * 0.8, x + side * head * 0.4 + 2, y - tall + head * 0.8 + 4),
+            fill="black",
+        )
 
 
 def draw_plot(rng: Random, size: tuple[int, int]) -> Image.Image:
@@ -132,11 +151,15 @@ def draw_plot(rng: Random, size: tuple[int, int]) -> Image.Image:
         y = bottom - (bottom - top) * tick / 5
         pen.line((left, y, right, y), fill=(224, 224, 224))
         pen.text((left - 6, y), str(tick * 20), fill="black", font=small, anchor="rm")
-        pen.text((left + (right - left) * tick / 5, bottom + 6), str(2018 + tick), fill="black", font=small, anchor="ma")
+        pen.text(
+            (left + (right - left) * tick / 5, bottom + 6), str(2018 + tick), fill="black", font=small, anchor="ma"
+        )
     kind = rng.choice(("curves", "bars", "points"))
     for series, colour in enumerate(((31, 119, 180), (255, 127, 14), (44, 160, 44))):
         level, sway, phase = rng.uniform(0.2, 0.8), rng.uniform(0.05, 0.2), rng.uniform(0, 6)
-        values = [min(1.0, max(0.02, level + sway * math.sin(phase + i / 3) + rng.uniform(-0.05, 0.05))) for i in range(24)]
+        values = [
+            min(1.0, max(0.02, level + sway * math.sin(phase + i / 3) + rng.uniform(-0.05, 0.05))) for i in range(24)
+        ]
         points = [(left + (right - left) * i / 23, bottom - (bottom - top) * v) for i, v in enumerate(values)]
         if kind == "curves":
             pen.line(points, fill=colour, width=3)

@@ -22,16 +22,53 @@ REPEATED_SHARE = 0.15
 _RECORDS_PER_ROUND = 300
 
 _PASSING_WEIGHTS = {"jpeg": 62, "png": 16, "mp4": 5, "jpeg_exif": 4, "webp": 3, "jpeg_trailing": 1, "png_animated": 1}
-_FAILING_WEIGHTS = {"png_rgba": 40, "gif": 20, "jpeg_small": 10, "png_small": 8, "png_palette": 7, "jpeg_grey": 4, "png_grey": 4, "webp_alpha": 3}
+_FAILING_WEIGHTS = {
+    "png_rgba": 40,
+    "gif": 20,
+    "jpeg_small": 10,
+    "png_small": 8,
+    "png_palette": 7,
+    "jpeg_grey": 4,
+    "png_grey": 4,
+    "webp_alpha": 3,
+}
 # Forms of which each archive has at least one; the April crawl has room for few.
 _ONCE: dict[Kind, tuple[str, ...]] = {
     Kind.APRIL: ("jpeg_no_end", "png_rgba", "gif", "mp4", "jpeg_exif", "png_small", "webm"),
     Kind.MAY_3: (
-        *("jpeg_no_end", "jpeg_cut", "jpeg_cut_with_thumbnail", "jpeg_cmyk", "jpeg_edge", "jpeg_trailing", "jpeg_exif", "png_16_bit_grey"),
-        *("png_16_bit_rgb", "png_corrupt", "png_bad_header", "png_bomb", "webp_animated", "webp_alpha", "gif", "gif_still"),
+        *(
+            "jpeg_no_end",
+            "jpeg_cut",
+            "jpeg_cut_with_thumbnail",
+            "jpeg_cmyk",
+            "jpeg_edge",
+            "jpeg_trailing",
+            "jpeg_exif",
+            "png_16_bit_grey",
+        ),
+        *(
+            "png_16_bit_rgb",
+            "png_corrupt",
+            "png_bad_header",
+            "png_bomb",
+            "webp_animated",
+            "webp_alpha",
+            "gif",
+            "gif_still",
+        ),
     ),
     Kind.MAY_15: (
-        *("jpeg_no_end", "jpeg_cut", "jpeg_cmyk", "jpeg_edge", "jpeg_trailing", "jpeg_exif", "png_16_bit_rgb", "png_corrupt", "png_animated"),
+        *(
+            "jpeg_no_end",
+            "jpeg_cut",
+            "jpeg_cmyk",
+            "jpeg_edge",
+            "jpeg_trailing",
+            "jpeg_exif",
+            "png_16_bit_rgb",
+            "png_corrupt",
+            "png_animated",
+        ),
         *("gif_bomb", "webp_animated", "gif", "mp4", "webm", "png_palette", "png_grey"),
     ),
 }
@@ -57,7 +94,7 @@ class FilePlan:
 
 @dataclass(frozen=True, slots=True)
 class ArchivePlan:
-    """One archive: `cdx_name` and `published` (UTC) as the Internet Archive would have them; `pictures` are its originals."""
+    """One archive: `cdx_name` and `published` (UTC) as the Internet Archive has them; `pictures` are its originals."""
 
     identifier: str
     kind: Kind

@@ -8,13 +8,15 @@ from random import Random
 
 from PIL import Image, ImageDraw, ImageFont
 
-WORDS = (
-    "the a of and to in is that it was for on are with as his they at be this from have or by one had not but what all were when "
-    "we there can an your which their said if do will each about how up out them then she many some so these would other into has "
-    "more her two like him see time could no make than first been its who now people my made over did down only way find use may "
-    "water long little very after words called just where most know archive upload album gallery image link thread post reply "
-    "server patch boss level loot quest update driver frame cable solder bread sourdough bicycle gearbox orchid kitten"
-).split()
+_VOCABULARY = """
+the a of and to in is that it was for on are with as his they at be this from have or by one had not but what
+all were when we there can an your which their said if do will each about how up out them then she many some
+so these would other into has more her two like him see time could no make than first been its who now people
+my made over did down only way find use may water long little very after words called just where most know
+archive upload album gallery image link thread post reply server patch boss level loot quest update driver
+frame cable solder bread sourdough bicycle gearbox orchid kitten
+"""
+WORDS = tuple(_VOCABULARY.split())
 NAMES = ("mira", "ovid_77", "kestrel", "tuba", "anneke", "dr_fox", "PaulE", "north", "sumi", "ilex", "bram", "zofia")
 Colour = tuple[int, int, int]
 
@@ -77,11 +79,22 @@ def draw_game(rng: Random, size: tuple[int, int]) -> Image.Image:
                 pen.rectangle((x, y, x + 4, y + 5), fill=lit)
     ground = (46, 44, 50) if night else (92, 122, 66)
     pen.rectangle((0, horizon, width, height), fill=ground)
-    pen.polygon([(width * 0.46, horizon), (width * 0.54, horizon), (width * 0.9, height), (width * 0.1, height)], fill=(70, 70, 74))
+    pen.polygon(
+        [(width * 0.46, horizon), (width * 0.54, horizon), (width * 0.9, height), (width * 0.1, height)],
+        fill=(70, 70, 74),
+    )
     for stripe in range(6):
         t, u = (stripe / 6) ** 1.7, ((stripe + 0.5) / 6) ** 1.7
         y, z = horizon + t * (height - horizon), horizon + u * (height - horizon)
-        pen.polygon([(width / 2 - 2 - 8 * t, y), (width / 2 + 2 + 8 * t, y), (width / 2 + 2 + 8 * u, z), (width / 2 - 2 - 8 * u, z)], fill=(224, 214, 150))
+        pen.polygon(
+            [
+                (width / 2 - 2 - 8 * t, y),
+                (width / 2 + 2 + 8 * t, y),
+                (width / 2 + 2 + 8 * u, z),
+                (width / 2 - 2 - 8 * u, z),
+            ],
+            fill=(224, 214, 150),
+        )
     _draw_hero(pen, rng, width, height)
     _draw_displays(pen, rng, width, height)
     return image
@@ -93,8 +106,12 @@ def _draw_hero(pen: ImageDraw.ImageDraw, rng: Random, width: int, height: int) -
     pen.rectangle((x - tall * 0.13, y - tall * 0.4, x - tall * 0.02, y), fill=trousers)
     pen.rectangle((x + tall * 0.02, y - tall * 0.4, x + tall * 0.13, y), fill=trousers)
     pen.rounded_rectangle((x - tall * 0.18, y - tall * 0.8, x + tall * 0.18, y - tall * 0.36), tall * 0.07, fill=coat)
-    pen.line((x - tall * 0.2, y - tall * 0.74, x - tall * 0.3, y - tall * 0.4), fill=coat, width=max(2, int(tall * 0.08)))
-    pen.line((x + tall * 0.2, y - tall * 0.74, x + tall * 0.34, y - tall * 0.5), fill=coat, width=max(2, int(tall * 0.08)))
+    pen.line(
+        (x - tall * 0.2, y - tall * 0.74, x - tall * 0.3, y - tall * 0.4), fill=coat, width=max(2, int(tall * 0.08))
+    )
+    pen.line(
+        (x + tall * 0.2, y - tall * 0.74, x + tall * 0.34, y - tall * 0.5), fill=coat, width=max(2, int(tall * 0.08))
+    )
     pen.ellipse((x - tall * 0.1, y - tall, x + tall * 0.1, y - tall * 0.79), fill=skin)
     pen.pieslice((x - tall * 0.11, y - tall * 1.02, x + tall * 0.11, y - tall * 0.8), 180, 360, fill=(50, 34, 22))
 
@@ -104,20 +121,32 @@ def _draw_displays(pen: ImageDraw.ImageDraw, rng: Random, width: int, height: in
     for row, colour in enumerate(((200, 40, 44), (58, 110, 220), (70, 180, 80))):
         top = unit + row * unit * 1.4
         pen.rectangle((unit, top, unit + width * 0.24, top + unit * 0.9), fill=(20, 20, 20), outline=(230, 230, 230))
-        pen.rectangle((unit + 2, top + 2, unit + width * 0.24 * rng.uniform(0.2, 0.98), top + unit * 0.9 - 2), fill=colour)
+        pen.rectangle(
+            (unit + 2, top + 2, unit + width * 0.24 * rng.uniform(0.2, 0.98), top + unit * 0.9 - 2), fill=colour
+        )
     radius = height * 0.11
     x, y = width - radius - unit, radius + unit
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(34, 60, 44), outline=(236, 236, 236), width=2)
     for _ in range(6):
         a, r = rng.uniform(0, 6.3), rng.uniform(0, radius * 0.8)
-        pen.ellipse((x + r * math.cos(a) - 2, y + r * math.sin(a) - 2, x + r * math.cos(a) + 2, y + r * math.sin(a) + 2), fill=(240, 70, 60))
+        pen.ellipse(
+            (x + r * math.cos(a) - 2, y + r * math.sin(a) - 2, x + r * math.cos(a) + 2, y + r * math.sin(a) + 2),
+            fill=(240, 70, 60),
+        )
     slots, side = rng.randrange(4, 9), height * 0.075
     left = width / 2 - slots * side / 2
     for slot in range(slots):
         box = (left + slot * side, height - side - unit * 0.6, left + (slot + 0.92) * side, height - unit * 0.6)
         pen.rectangle(box, fill=(30, 30, 34), outline=(190, 180, 150))
-        pen.ellipse((box[0] + 4, box[1] + 4, box[2] - 4, box[3] - 4), fill=tuple(rng.randrange(40, 240) for _ in range(3)))
-    pen.text((unit, height - unit * 3), f"{rng.randrange(1, 99)}/{rng.randrange(100, 400)}", fill=(250, 250, 250), font=font(unit * 1.4))
+        pen.ellipse(
+            (box[0] + 4, box[1] + 4, box[2] - 4, box[3] - 4), fill=tuple(rng.randrange(40, 240) for _ in range(3))
+        )
+    pen.text(
+        (unit, height - unit * 3),
+        f"{rng.randrange(1, 99)}/{rng.randrange(100, 400)}",
+        fill=(250, 250, 250),
+        font=font(unit * 1.4),
+    )
     pen.text((width * 0.36, unit), sentence(rng, 4), fill=(255, 240, 190), font=font(unit * 1.1))
 
 
@@ -144,9 +173,18 @@ def draw_chat(rng: Random, size: tuple[int, int]) -> Image.Image:
             pen.text(place, line, fill=(255, 255, 255) if mine else ink, font=font(letter))
         y += bubble_h + letter * rng.uniform(0.4, 1.3)
     pen.rectangle((0, 0, width, letter * 3), fill=accent if rng.random() < 0.5 else paper, outline=(128, 128, 128))
-    pen.ellipse((letter, letter * 0.6, letter * 2.8, letter * 2.4), fill=tuple(rng.randrange(60, 220) for _ in range(3)))
-    pen.text((letter * 3.6, letter * 0.8), rng.choice(NAMES), fill=(255, 255, 255) if dark else (20, 20, 20), font=font(letter * 1.3))
-    pen.rounded_rectangle((letter, height - letter * 2.4, width - letter, height - letter * 0.5), letter, outline=(128, 128, 128))
+    pen.ellipse(
+        (letter, letter * 0.6, letter * 2.8, letter * 2.4), fill=tuple(rng.randrange(60, 220) for _ in range(3))
+    )
+    pen.text(
+        (letter * 3.6, letter * 0.8),
+        rng.choice(NAMES),
+        fill=(255, 255, 255) if dark else (20, 20, 20),
+        font=font(letter * 1.3),
+    )
+    pen.rounded_rectangle(
+        (letter, height - letter * 2.4, width - letter, height - letter * 0.5), letter, outline=(128, 128, 128)
+    )
     return image
 
 
@@ -159,14 +197,25 @@ def draw_website(rng: Random, size: tuple[int, int], photograph: Image.Image) ->
     pen.rectangle((0, 0, width, letter * 4.4), fill=(222, 225, 230))
     for tab in range(rng.randrange(1, 5)):
         left = letter + tab * letter * 10
-        pen.rounded_rectangle((left, letter * 0.4, left + letter * 9.5, letter * 3), 6, fill=(255, 255, 255) if tab == 0 else (206, 210, 216))
+        pen.rounded_rectangle(
+            (left, letter * 0.4, left + letter * 9.5, letter * 3),
+            6,
+            fill=(255, 255, 255) if tab == 0 else (206, 210, 216),
+        )
         pen.text((left + letter * 0.6, letter * 0.7), sentence(rng, 2)[:14], fill=(60, 60, 60), font=font(letter))
-    pen.rounded_rectangle((letter * 5, letter * 2.4, width - letter * 2, letter * 4), letter * 0.7, fill=(255, 255, 255))
+    pen.rounded_rectangle(
+        (letter * 5, letter * 2.4, width - letter * 2, letter * 4), letter * 0.7, fill=(255, 255, 255)
+    )
     address = f"https://{rng.choice(WORDS)}-{rng.choice(WORDS)}.example/{rng.choice(WORDS)}"
     pen.text((letter * 5.8, letter * 2.5), address, fill=(90, 90, 90), font=font(letter))
     brand = tuple(rng.randrange(20, 190) for _ in range(3))
     pen.rectangle((0, letter * 4.4, width, letter * 7.4), fill=brand)
-    pen.text((letter * 2, letter * 4.7), rng.choice(WORDS).title() + rng.choice(WORDS).title(), fill=(255, 255, 255), font=font(letter * 2))
+    pen.text(
+        (letter * 2, letter * 4.7),
+        rng.choice(WORDS).title() + rng.choice(WORDS).title(),
+        fill=(255, 255, 255),
+        font=font(letter * 2),
+    )
     for entry in range(4):
         place = (width * 0.5 + entry * letter * 6, letter * 5.3)
         pen.text(place, rng.choice(WORDS).title(), fill=(240, 240, 240), font=font(letter))
@@ -176,11 +225,18 @@ def draw_website(rng: Random, size: tuple[int, int], photograph: Image.Image) ->
     pen.text((letter * 2, letter * 9.6 + hero_h), sentence(rng, 6), fill=(20, 20, 20), font=font(letter * 1.7))
     y = letter * 12.4 + hero_h
     while y < height:
-        pen.text((letter * 2, y), sentence(rng, 40)[: int((main - letter * 3) / letter / 0.5)], fill=(70, 70, 70), font=font(letter))
+        pen.text(
+            (letter * 2, y),
+            sentence(rng, 40)[: int((main - letter * 3) / letter / 0.5)],
+            fill=(70, 70, 70),
+            font=font(letter),
+        )
         y += letter * 1.5
     y = letter * 9
     while y < height:
-        pen.rectangle((main + letter, y, width - letter * 2, y + letter * 6), fill=(244, 244, 240), outline=(214, 214, 214))
+        pen.rectangle(
+            (main + letter, y, width - letter * 2, y + letter * 6), fill=(244, 244, 240), outline=(214, 214, 214)
+        )
         for row, line in enumerate(wrap(sentence(rng, 12), max(8, int((width - main) / letter / 0.62)))[:3]):
             pen.text((main + letter * 1.6, y + letter * (0.6 + row * 1.4)), line, fill=brand, font=font(letter))
         y += letter * 7
@@ -190,7 +246,9 @@ def draw_website(rng: Random, size: tuple[int, int], photograph: Image.Image) ->
 def draw_text_page(rng: Random, size: tuple[int, int]) -> Image.Image:
     """Draw a page of text: a scanned letter, a terminal, or a post copied as a picture."""
     width, height = size
-    paper, ink = rng.choice((((250, 248, 240), (30, 30, 30)), ((16, 18, 16), (120, 240, 130)), ((255, 255, 255), (10, 10, 60))))
+    paper, ink = rng.choice(
+        (((250, 248, 240), (30, 30, 30)), ((16, 18, 16), (120, 240, 130)), ((255, 255, 255), (10, 10, 60)))
+    )
     image = Image.new("RGB", size, paper)
     pen = ImageDraw.Draw(image)
     letter = max(10, min(width, height) // 32)

@@ -19,7 +19,14 @@ from imgmine.demo.http_heads import Framing, Wire
 from imgmine.demo.payloads import Body, make
 from imgmine.demo.plan import ArchivePlan, FilePlan, SourcePlan
 from imgmine.demo.truth import TrueFile, TrueRecord, Truth
-from imgmine.demo.warc_writer import MegawarcWriter, new_record_id, record_bytes, sha1_base32, sha1_base32_cut, train_dictionary
+from imgmine.demo.warc_writer import (
+    MegawarcWriter,
+    new_record_id,
+    record_bytes,
+    sha1_base32,
+    sha1_base32_cut,
+    train_dictionary,
+)
 
 _AHEAD = 24
 _REVISIT_PROFILE = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
@@ -81,7 +88,9 @@ def write_warcs(plan: ArchivePlan, folder: Path, scale: float, progress: Step | 
         progress: called with the archive, the number of response records written and their total.
     """
     written = Written(Truth(plan.identifier, plan.kind.value))
-    exchanges = [e for file in plan.files for source in file.sources for group in source.groups for e in group.exchanges]
+    exchanges = [
+        e for file in plan.files for source in file.sources for group in source.groups for e in group.exchanges
+    ]
     with ThreadPoolExecutor(2) as pool:
         payloads = _made_ahead(pool, (exchange.body for exchange in exchanges), scale)
         for file in plan.files:
@@ -134,10 +143,10 @@ class _FileWriter:
         warcinfo = new_record_id(self._rng)
         now = source.began
         fields = (
-            "software: Wget/1.21.3-at.20230623.01 (linux-gnu)\r\nformat: WARC File Format 1.1\r\n"
-            "conformsTo: http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/\r\nrobots: off\r\n"
-            'wget-arguments: "-U" "Mozilla/5.0" "-nv" "--no-cookies" "--host-lookups" "dns" "--warc-zstd-dict" "zstdict"\r\n'
-        ).encode()
+            b"software: Wget/1.21.3-at.20230623.01 (linux-gnu)\r\nformat: WARC File Format 1.1\r\n"
+            b"conformsTo: http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/\r\n"
+            b'robots: off\r\nwget-arguments: "-U" "Mozilla/5.0" "-nv" "--no-cookies" "--warc-zstd-dict" "zstdict"\r\n'
+        )
         headers = [
             ("WARC-Type", "warcinfo"),
             ("WARC-Record-ID", f"<{warcinfo}>"),
@@ -155,7 +164,9 @@ class _FileWriter:
         self._write_log(now.replace(microsecond=0), warcinfo, name)
         return now
 
-    def _write_exchange(self, exchange: Exchange, payload: Payload, now: datetime, warcinfo: str, seen: dict[str, _Seen]) -> None:
+    def _write_exchange(
+        self, exchange: Exchange, payload: Payload, now: datetime, warcinfo: str, seen: dict[str, _Seen]
+    ) -> None:
         rng = self._rng
         address, request_id, response_id = rng.choice(_ADDRESSES), new_record_id(rng), new_record_id(rng)
         wire = http_heads.respond(
@@ -214,10 +225,14 @@ class _FileWriter:
         if not earlier:
             seen[exchange.url] = _Seen(response_id, _warc_date(now), digest)
         mime = "warc/revisit" if earlier else (exchange.served_type or "unk").split(";")[0]
-        self._written.cdx.append(CdxLine(exchange.url, now, mime, exchange.status, digest, span.length, span.offset, self._file.name))
+        self._written.cdx.append(
+            CdxLine(exchange.url, now, mime, exchange.status, digest, span.length, span.offset, self._file.name)
+        )
         self._take_down(exchange, payload, wire, now, response_id, span.offset, span.length)
 
-    def _take_down(self, exchange: Exchange, payload: Payload, wire: Wire, now: datetime, record_id: str, offset: int, length: int) -> None:
+    def _take_down(
+        self, exchange: Exchange, payload: Payload, wire: Wire, now: datetime, record_id: str, offset: int, length: int
+    ) -> None:
         truth, decision, blake2b = self._written.truth, exchange.decision, None
         if decision in (RecordDecision.KEPT, RecordDecision.LESSER_COPY):
             blake2b = hashlib.blake2b(wire.body, digest_size=32).hexdigest()
@@ -316,10 +331,21 @@ def _samples(file: FilePlan) -> list[bytes]:
         now = file.sources[0].began + timedelta(seconds=number)
         url = f"https://i.imgur.com/{rng.randbytes(5).hex()[:7]}.{rng.choice(('jpg', 'png', 'webp', 'mp4'))}"
         wire = http_heads.respond(
-            status=200, served_type=rng.choice(("image/jpeg", "image/png", "text/html; charset=utf-8")), location=None, body=b"", framing=Framing.LENGTH,
-            arrived=1.0, captured_at=now, rng=rng,
-        )  # fmt: skip
-        headers = [("WARC-Type", "response"), ("WARC-Record-ID", f"<{new_record_id(rng)}>"), ("WARC-Target-URI", url), ("WARC-Date", _warc_date(now))]
+            status=200,
+            served_type=rng.choice(("image/jpeg", "image/png", "text/html; charset=utf-8")),
+            location=None,
+            body=b"",
+            framing=Framing.LENGTH,
+            arrived=1.0,
+            captured_at=now,
+            rng=rng,
+        )
+        headers = [
+            ("WARC-Type", "response"),
+            ("WARC-Record-ID", f"<{new_record_id(rng)}>"),
+            ("WARC-Target-URI", url),
+            ("WARC-Date", _warc_date(now)),
+        ]
         samples += [record_bytes(headers, wire.head), http_heads.request_head(url, rng)]
         if number % 4 == 0:
             samples.append(make(Body("text", rng.randbytes(5).hex()[:7], "page"), 1.0).body)

@@ -13,7 +13,7 @@ from imgmine.demo.encodings import Gate
 
 @dataclass(frozen=True, slots=True)
 class TrueRecord:
-    """One row of `records`, with the name of the case that it is. `captured_at` is ISO 8601 in UTC, `blake2b` hexadecimal."""
+    """One row of `records` and the name of its case. `captured_at` is ISO 8601 in UTC, `blake2b` hexadecimal."""
 
     archive: str
     warc_file: str

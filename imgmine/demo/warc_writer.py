@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import BinaryIO
@@ -103,10 +104,6 @@ class MegawarcWriter:
         """Bytes written so far: where the next frame begins."""
         return self._offset
 
-    def compressed(self, record: bytes) -> bytes:
-        """Return the frame of a record that is compressed alone; may be called from several threads, one writer each."""
-        return self._compressor.compress(record)
-
     def write(self, record: bytes, layout: Layout = Layout.ONE_FRAME) -> Span:
         """Write one record and return where it lies."""
         if layout is Layout.AFTER_EMPTY_FRAME:
@@ -118,7 +115,7 @@ class MegawarcWriter:
         if layout is Layout.SEVERAL_FRAMES:
             # The first cut falls inside the WARC head: a reader must not take a frame for a record.
             cuts = [0, self._rng.randrange(20, 200), *sorted(self._rng.sample(range(400, len(record)), 2)), len(record)]
-            for left, right in zip(cuts, cuts[1:], strict=False):
+            for left, right in pairwise(cuts):
                 self._put(self._compressor.compress(record[left:right]))
         else:
             self._put(self._compressor.compress(record))
