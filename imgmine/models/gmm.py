@@ -1,4 +1,4 @@
-"""A fitted Gaussian mixture over embeddings: scoring, percentiles, and its storage without pickle.
+"""The Gaussian mixture that tells usual images from odd ones: its scores, percentiles, and storage without pickle.
 
 How one is fitted is in `gmm_fit`; what is drawn of it in `gmm_card`.
 """
@@ -16,12 +16,13 @@ import numpy as np
 
 from imgmine.errors import ImgmineError
 from imgmine.models.calibration import Calibration, CalibrationError
+from imgmine.models.density import Density, Subspace
 
 PARAMETERS_FILE = "parameters.npz"
 REPORT_FILE = "card.json"
 
 _FORMAT = 1
-_CHUNK = 4096
+_HEADER = ("format", "kind", "version", "embedder")
 # A zip file cannot hold an earlier time; a fixed one keeps the bytes the same.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -32,21 +33,14 @@ class GmmError(ImgmineError):
 
 @dataclass(frozen=True)
 class GmmModel:
-    """A mixture of k Gaussians in e dimensions over embeddings of d dimensions.
+    """A density of embeddings, and what its values mean.
 
-    `mean` (d,) and `projection` (e, d) are a PCA, or None where the mixture is over the embeddings themselves (e = d).
-    `weights` (k,), `means` (k, e) and `precisions_cholesky` (k, e, e) are scikit-learn's, for full covariances; other
-    types are stored as the full ones that they equal. `training_scores` (t,) are the scores of the rows of the fit, in
-    ascending order. All float64. `embedder` is the version of the model whose vectors it scores; `report` says how it
-    was chosen, in JSON's types.
+    `embedder` is the version of the model whose vectors it scores. `training_scores` (t,) are the scores of the rows of
+    the fit, in ascending order. `report` says how the density was chosen, in JSON's types.
     """
 
     embedder: str
-    mean: np.ndarray | None
-    projection: np.ndarray | None
-    weights: np.ndarray
-    means: np.ndarray
-    precisions_cholesky: np.ndarray
+    density: Density
     training_scores: np.ndarray
     calibration: Calibration
     report: Mapping[str, Any]
@@ -54,7 +48,7 @@ class GmmModel:
     @property
     def dimension(self) -> int:
         """The dimension d of the embeddings that it scores."""
-        return int(self.means.shape[1] if self.projection is None else self.projection.shape[1])
+        return self.density.dimension
 
     @cached_property
     def version(self) -> str:
@@ -62,23 +56,20 @@ class GmmModel:
         digest = hashlib.blake2b(self.embedder.encode(), digest_size=6)
         for name, array in self._arrays().items():
             digest.update(f"\n{name} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array, "<f8").tobytes())
+            digest.update(np.asarray(array, "<f8").tobytes())
         return digest.hexdigest()
 
     def score(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the log-likelihood of each of (n, d) embeddings, float64 (n,), in nats.
+        """Return the log-likelihood of each of (n, d) embeddings, float64 (n,), in nats: high is usual.
 
-        It is that of scikit-learn's `score_samples`, after its PCA's `transform`. Raises `GmmError` for another d.
+        Raises `GmmError` for another d.
         """
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise GmmError(
                 f"The mixture {self.version} scores vectors of {self.dimension} dimensions (of {self.embedder}); "
-                f"these are of shape {vectors.shape}. Fit the mixture again with the embedder in use."
+                f"these are of shape {vectors.shape}. Materialize gmm_model again with the embedder in use."
             )
-        scores = np.empty(len(vectors))
-        for start in range(0, len(vectors), _CHUNK):
-            scores[start : start + _CHUNK] = self._score_chunk(vectors[start : start + _CHUNK].astype(np.float64))
-        return scores
+        return self.density.score(vectors)
 
     def percentile(self, scores: np.ndarray) -> np.ndarray:
         """Return the percentile of log-likelihoods among held-out reference images, from 0 to 100."""
@@ -100,11 +91,12 @@ class GmmModel:
             arrays = _read_npz(files[PARAMETERS_FILE])
             model = cls(
                 embedder=card["embedder"],
-                mean=arrays.get("mean"),
-                projection=arrays.get("projection"),
-                weights=arrays["weights"],
-                means=arrays["means"],
-                precisions_cholesky=arrays["precisions_cholesky"],
+                density=Density(
+                    subspace=_subspace(arrays),
+                    weights=arrays["weights"],
+                    means=arrays["means"],
+                    precisions_cholesky=arrays["precisions_cholesky"],
+                ),
                 training_scores=arrays["training_scores"],
                 calibration=Calibration(arrays["calibration_scores"]),
                 report={key: value for key, value in card.items() if key not in _HEADER},
@@ -117,40 +109,23 @@ class GmmModel:
             raise GmmError(f"The parameters are those of {model.version}; {REPORT_FILE} is that of {card['version']}.")
         return model
 
-    def _score_chunk(self, vectors: np.ndarray) -> np.ndarray:
-        points = vectors
-        if self.mean is not None and self.projection is not None:
-            points = (vectors - self.mean) @ self.projection.T
-        logs = np.empty((len(points), len(self.weights)))
-        for component, (centre, cholesky) in enumerate(zip(self.means, self.precisions_cholesky, strict=True)):
-            whitened = points @ cholesky
-            whitened -= centre @ cholesky
-            logs[:, component] = -0.5 * np.einsum("ij,ij->i", whitened, whitened)
-        logs += self._log_constants
-        highest = logs.max(axis=1)
-        return np.asarray(highest + np.log(np.exp(logs - highest[:, None]).sum(axis=1)))
-
-    @cached_property
-    def _log_constants(self) -> np.ndarray:
-        """The log of each component's weight and of its density's constant: (k,)."""
-        diagonals = np.diagonal(self.precisions_cholesky, axis1=1, axis2=2)
-        log_determinants = np.log(diagonals).sum(axis=1)
-        return np.asarray(np.log(self.weights) + log_determinants - 0.5 * self.means.shape[1] * np.log(2 * np.pi))
-
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {
-            "weights": self.weights,
-            "means": self.means,
-            "precisions_cholesky": self.precisions_cholesky,
+            "weights": self.density.weights,
+            "means": self.density.means,
+            "precisions_cholesky": self.density.precisions_cholesky,
             "training_scores": self.training_scores,
             "calibration_scores": self.calibration.scores,
         }
-        if self.mean is not None and self.projection is not None:
-            arrays |= {"mean": self.mean, "projection": self.projection}
+        if (subspace := self.density.subspace) is not None:
+            arrays |= {"mean": subspace.mean, "axes": subspace.axes, "noise": np.array(subspace.noise)}
         return arrays
 
 
-_HEADER = ("format", "kind", "version", "embedder")
+def _subspace(arrays: Mapping[str, np.ndarray]) -> Subspace | None:
+    if "mean" not in arrays:
+        return None
+    return Subspace(arrays["mean"], arrays["axes"], float(arrays["noise"]))
 
 
 def _write_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -159,7 +134,7 @@ def _write_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array, "<f8"), allow_pickle=False)
+            np.lib.format.write_array(member, np.asarray(array, "<f8", order="C"), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", _ZIP_TIME), member.getvalue())
     return out.getvalue()
 

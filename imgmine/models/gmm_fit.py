@@ -3,6 +3,7 @@
 Every choice is made on rows that took no part in the fit it judges. What a fitted mixture does is in `gmm`.
 """
 
+import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 
 from imgmine.errors import ImgmineError
 from imgmine.models.calibration import Calibration
+from imgmine.models.density import Density, Subspace
 from imgmine.models.gmm import GmmModel
 
 if TYPE_CHECKING:
@@ -154,26 +156,17 @@ def _fit(vectors: np.ndarray, embedder: str, settings: FitSettings, about: Mappi
     training, validation, calibration = _deal(len(vectors), settings.seed)
     curve = _pca_curve(vectors[training], vectors[validation], settings.dimensions)
     dimensions = max(curve, key=lambda point: point["held_out_log_likelihood"])["dimensions"]
-    project = _Projection.fitted(vectors[training], dimensions)
-    candidates = _candidates(project(vectors[training]), project(vectors[validation]), settings)
+    subspace = _subspace(vectors[training], dimensions)
+    candidates = _candidates(_points(vectors[training], subspace), _points(vectors[validation], subspace), settings)
     chosen = choose(candidates)
 
     fitted = np.sort(np.concatenate([training, validation]))
-    project = _Projection.fitted(vectors[fitted], dimensions)
-    points = project(vectors[fitted])
-    mixture = _mixture(points, chosen, settings)
-    model = GmmModel(
-        embedder=embedder,
-        mean=project.mean,
-        projection=project.axes,
-        weights=mixture.weights_,
-        means=mixture.means_,
-        precisions_cholesky=_full_cholesky(mixture),
-        training_scores=np.sort(mixture.score_samples(points)),
-        calibration=Calibration.of(mixture.score_samples(project(vectors[calibration]))),
-        report={},
-    )
-    overfit = measure_overfit(model.training_scores, model.calibration.scores)
+    subspace = _subspace(vectors[fitted], dimensions)
+    mixture = _mixture(_points(vectors[fitted], subspace), chosen, settings)
+    density = Density(subspace, mixture.weights_, mixture.means_, _full_cholesky(mixture))
+    training_scores = np.sort(density.score(vectors[fitted]))
+    held_out_scores = Calibration.of(density.score(vectors[calibration]))
+    overfit = measure_overfit(training_scores, held_out_scores.scores)
     report = {
         "reference": {"rows": len(vectors), **about},
         "settings": asdict(settings),
@@ -183,9 +176,9 @@ def _fit(vectors: np.ndarray, embedder: str, settings: FitSettings, about: Mappi
         "candidates": [asdict(candidate) for candidate in candidates],
         "reason": _reason(chosen, candidates),
         "overfit": asdict(overfit),
-        "warnings": list(_warnings(chosen, candidates, overfit, mixture)),
+        "warnings": list(_warnings(chosen, candidates, overfit, mixture, settings)),
     }
-    return replace(model, report=report)
+    return GmmModel(embedder, density, training_scores, held_out_scores, json.loads(json.dumps(report)))
 
 
 def measure_overfit(training_scores: np.ndarray, held_out_scores: np.ndarray) -> Overfit:
@@ -216,26 +209,21 @@ def _deal(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.sort(parts[2]), np.sort(parts[1]), np.sort(parts[0])
 
 
-@dataclass(frozen=True, slots=True)
-class _Projection:
-    """A PCA from d dimensions to e, or nothing where all are kept: `mean` (d,), `axes` (e, d)."""
+def _subspace(vectors: np.ndarray, dimensions: int) -> Subspace | None:
+    """Return the PCA of the vectors (n, d), or None where all dimensions are kept."""
+    from sklearn.decomposition import PCA
 
-    mean: np.ndarray | None
-    axes: np.ndarray | None
+    own = vectors.shape[1]
+    if dimensions == own:
+        return None
+    pca = PCA(dimensions, svd_solver="full").fit(vectors)
+    # Not scikit-learn's `noise_variance_`: with fewer rows than dimensions that is a mean over the rows' span alone.
+    left_out = vectors.var(axis=0, ddof=1).sum() - pca.explained_variance_.sum()
+    return Subspace(pca.mean_, pca.components_, float(left_out / (own - dimensions)))
 
-    @classmethod
-    def fitted(cls, vectors: np.ndarray, dimensions: int) -> "_Projection":
-        from sklearn.decomposition import PCA
 
-        if dimensions == vectors.shape[1]:
-            return cls(None, None)
-        pca = PCA(dimensions, svd_solver="full").fit(vectors)
-        return cls(pca.mean_, pca.components_)
-
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        if self.mean is None or self.axes is None:
-            return vectors
-        return np.asarray((vectors - self.mean) @ self.axes.T)
+def _points(vectors: np.ndarray, subspace: Subspace | None) -> np.ndarray:
+    return vectors if subspace is None else subspace.points(vectors)
 
 
 def _pca_curve(training: np.ndarray, validation: np.ndarray, candidates: Sequence[int]) -> list[dict[str, Any]]:
@@ -365,7 +353,11 @@ def _reason(chosen: Candidate, candidates: Sequence[Candidate]) -> str:
 
 
 def _warnings(
-    chosen: Candidate, candidates: Sequence[Candidate], overfit: Overfit, mixture: "GaussianMixture"
+    chosen: Candidate,
+    candidates: Sequence[Candidate],
+    overfit: Overfit,
+    mixture: "GaussianMixture",
+    settings: FitSettings,
 ) -> Iterator[str]:
     if overfit.is_clear:
         yield (
@@ -374,6 +366,7 @@ def _warnings(
         )
     tried = sorted({candidate.components for candidate in candidates})
     if len(tried) > 1 and chosen.components == tried[-1]:
-        yield f"{tried[-1]} components were the most that were tried, and they were chosen: more may be better."
+        limit = "that were asked for" if tried[-1] == max(settings.components) else "that so few images can carry"
+        yield f"{tried[-1]} components, the most {limit}, were chosen: more may be better."
     if not mixture.converged_:
         yield f"The fit had not converged after {_MAX_ITERATIONS} iterations."

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from imgmine.errors import ImgmineError
+from imgmine.images.gate import FORMATS
 from imgmine.models.cards import Crop, Interpolation, ModelCard
 
 _FILTERS = {
@@ -25,7 +26,7 @@ class UnreadablePicture(ImgmineError):
 def read_picture(data: bytes) -> Image.Image:
     """Decode a picture to RGB, without applying its EXIF orientation (as previews are). Raises `UnreadablePicture`."""
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadablePicture(f"not a picture that Pillow can load: {error}") from error
@@ -58,8 +59,6 @@ def _square(picture: Image.Image, card: ModelCard) -> Image.Image:
     else:
         new_width, new_height = card.resize * width // height, card.resize
     left, top = (new_width - card.size) // 2, (new_height - card.size) // 2
-    # Pillow resizes rows first, then columns: cropping between the two gives the same bytes for less work. (Resizing
-    # only the wanted part, by `box`, does not: it differs by a grey level here and there.)
-    rows = picture.resize((new_width, height), resample)
-    columns = rows.crop((left, 0, left + card.size, height)).resize((card.size, new_height), resample)
-    return columns.crop((0, top, card.size, top + card.size))
+    # Resizing only the wanted part, by `box`, would save a third of this, but differs by a grey level here and there.
+    resized = picture.resize((new_width, new_height), resample)
+    return resized.crop((left, top, left + card.size, top + card.size))

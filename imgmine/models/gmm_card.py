@@ -1,0 +1,219 @@
+"""The card of a fitted mixture: the curve of the choice, the histogram of scores, and the text beside them.
+
+It draws what is in the model and its report, and decides nothing. The same model gives the same bytes.
+"""
+
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imgmine.models.gmm import GmmModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CHOICE_PLOT = "choice.png"
+SCORES_PLOT = "scores.png"
+TEXT = "CARD.md"
+
+_WIDTH, _DPI = 8.0, 100  # 800 pixels
+_BLUE, _ORANGE, _GREY, _RED = "#2f6db3", "#d9822b", "#8a8f98", "#b3342f"
+_BINS = 32
+# Of the scores that the histogram shows; a few far below would leave the rest in one bar.
+_SHOWN_FROM = 0.01
+
+
+def gmm_card(model: GmmModel, percentile: float = 5.0) -> dict[str, bytes]:
+    """Return the card's files by name: `CARD.md` and the two plots that it shows (PNG).
+
+    `percentile` is the one below which an image is anomalous.
+    """
+    return {
+        TEXT: card_text(model, percentile).encode(),
+        CHOICE_PLOT: choice_plot(model.report),
+        SCORES_PLOT: scores_plot(model, percentile),
+    }
+
+
+def choice_plot(report: Mapping[str, Any]) -> bytes:
+    """Return the curve of the choice: log-likelihood (training, held-out) and BIC against components, as PNG."""
+    figure = _figure(3.6)
+    likelihood, bic = figure.subplots(1, 2)
+    chosen = report["chosen"]
+    candidates: Sequence[Mapping[str, Any]] = report["candidates"]
+    first = candidates[0]["regularisation"]
+    for kind in dict.fromkeys(candidate["covariance_type"] for candidate in candidates):
+        curve = [c for c in candidates if c["covariance_type"] == kind and c["regularisation"] == first]
+        components = [candidate["components"] for candidate in curve]
+        held_out = np.array([candidate["held_out_log_likelihood"] for candidate in curve])
+        error = np.array([candidate["behind_error"] for candidate in curve])
+        training = [candidate["training_log_likelihood"] for candidate in curve]
+        name = "" if len(report["settings"]["covariance_types"]) == 1 else f", {kind}"
+        likelihood.plot(
+            components, training, color=_GREY, marker="o", markersize=3, linewidth=1, label=f"training{name}"
+        )
+        likelihood.plot(components, held_out, color=_BLUE, marker="o", markersize=4, label=f"held-out{name}")
+        likelihood.fill_between(components, held_out - error, held_out + error, color=_BLUE, alpha=0.15, linewidth=0)
+        bic.plot(components, [c["bic"] for c in curve], color=_ORANGE, marker="o", markersize=4, label=f"BIC{name}")
+    others = [candidate for candidate in candidates if candidate["regularisation"] != first]
+    for candidate, marker in zip(others, itertools.cycle("v^s*"), strict=False):
+        label = f"regularisation {candidate['regularisation']:.1g}"
+        for axes, value in ((likelihood, "held_out_log_likelihood"), (bic, "bic")):
+            axes.plot(
+                candidate["components"], candidate[value], color=_GREY, marker=marker, linestyle="none", label=label
+            )
+    for axes, value in ((likelihood, "held_out_log_likelihood"), (bic, "bic")):
+        axes.plot(
+            chosen["components"],
+            chosen[value],
+            marker="o",
+            markersize=11,
+            markerfacecolor="none",
+            markeredgecolor=_RED,
+            markeredgewidth=1.8,
+            linestyle="none",
+            label=f"chosen: {chosen['components']}",
+        )
+        _component_axis(axes, sorted({candidate["components"] for candidate in candidates}))
+        axes.legend(frameon=False, fontsize=8)
+    likelihood.set_title("Log-likelihood an image: higher is better", fontsize=10)
+    likelihood.set_ylabel("nats, within the subspace")
+    bic.set_title("BIC: lower is better", fontsize=10)
+    bic.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    return _png(figure)
+
+
+def scores_plot(model: GmmModel, percentile: float) -> bytes:
+    """Return the histogram of the scores of training and held-out images, with percentiles, as PNG."""
+    figure = _figure(3.8)
+    axes = figure.subplots()
+    training, held_out = model.training_scores, model.calibration.scores
+    both = np.concatenate([training, held_out])
+    low, high = float(np.quantile(both, _SHOWN_FROM)), float(both.max())
+    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    for scores, colour, name in ((training, _GREY, "training"), (held_out, _BLUE, "held-out")):
+        shares = np.histogram(np.clip(scores, low, None), edges)[0] / len(scores) * 100
+        axes.stairs(shares, edges, fill=True, color=colour, alpha=0.45, label=f"{name} ({len(scores)} images)")
+        axes.stairs(shares, edges, color=colour, linewidth=1)
+    decisive = model.calibration.score_at(percentile)
+    if low <= decisive:
+        axes.axvspan(edges[0], decisive, color=_RED, alpha=0.08, linewidth=0)
+    top = axes.get_ylim()[1]
+    for mark in dict.fromkeys((percentile, 25.0, 50.0, 75.0)):
+        score = model.calibration.score_at(mark)
+        colour = _RED if mark == percentile else "black"
+        axes.axvline(score, color=colour, linewidth=1.2 if mark == percentile else 0.7, linestyle="--")
+        axes.text(score, 0.985 * top, f" {mark:g}%", color=colour, fontsize=8, va="top", ha="left")
+    axes.set_ylim(0, top)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_title(f"Scores of reference images; below the {percentile:g}% line is anomalous", fontsize=10)
+    axes.set_xlabel("log-likelihood (nats); the leftmost bar holds everything lower")
+    axes.set_ylabel("% of images")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.92))
+    return _png(figure)
+
+
+def card_text(model: GmmModel, percentile: float) -> str:
+    """Return the card's text, in Markdown."""
+    report = model.report
+    reference, rows, dimensions, overfit = (report[key] for key in ("reference", "rows", "dimensions", "overfit"))
+    lines = [
+        f"# Gaussian mixture {model.version}",
+        "",
+        *(f"> **Warning.** {warning}\n" for warning in report["warnings"]),
+        f"- **Scores** the vectors of `{model.embedder}` ({model.dimension} dimensions). High is usual, low is odd.",
+        f"- **Reference**: {reference['rows']} images: {reference.get('source', 'vectors that were given')}. "
+        f"{rows['training']} for training, {rows['validation']} for the choice, {rows['calibration']} for calibration.",
+        *_rejected(reference),
+        f"- **Choice**: {report['reason']}",
+        f"- **Subspace**: {_subspace_line(model, dimensions)}",
+        f"- **Overfit**: an image of the fit scores higher than a held-out one {overfit['share']:.0%} of the time "
+        f"(50% would be none), by {overfit['gap']:.3g} nats on average.",
+        f"- **Decision**: anomalous below percentile {percentile:g}, a log-likelihood of "
+        f"{model.calibration.score_at(percentile):.1f}.",
+        "",
+        f"![The curve of the choice]({CHOICE_PLOT})",
+        "",
+        f"![The histogram of scores]({SCORES_PLOT})",
+        "",
+        "## How it was chosen",
+        "",
+        "Each candidate was fitted on the training images and judged on the validation images. Those whose held-out "
+        "likelihood is behind the best by no more than one standard error of the difference are as good; of these the "
+        "one of the lowest BIC was chosen, and fitted again on training and validation images together. The "
+        "calibration images took part in nothing but the percentiles.",
+        "",
+        "| components | covariance | regularisation | BIC | training | held-out | behind the best | |",
+        "|---:|---|---:|---:|---:|---:|---:|---|",
+        *(_candidate_row(candidate, candidate == report["chosen"]) for candidate in report["candidates"]),
+        "",
+        "| dimensions | held-out log-likelihood of the probabilistic PCA |",
+        "|---:|---:|",
+        *(f"| {point['dimensions']} | {point['held_out_log_likelihood']:.1f} |" for point in dimensions["curve"]),
+        "",
+        "## What a percentile means",
+        "",
+        "Percentile 5 is the score that 5% of held-out reference images fall below. It holds for images of the "
+        "reference's kind; a collection of another kind has more below it. Log-likelihoods are in nats and compare "
+        "within one version of the mixture only.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _rejected(reference: Mapping[str, Any]) -> list[str]:
+    if not reference.get("rejected"):
+        return []
+    more = reference["rejected"] - len(reference["rejected_files"])
+    named = "; ".join([*reference["rejected_files"], *([f"{more} more"] if more else [])])
+    return [f"- **Left out** of the reference, for they did not pass the gate: {reference['rejected']}. {named}."]
+
+
+def _subspace_line(model: GmmModel, dimensions: Mapping[str, Any]) -> str:
+    if model.density.subspace is None:
+        return f"none; the mixture is over all {dimensions['of']} dimensions."
+    return (
+        f"a PCA to {dimensions['chosen']} of {dimensions['of']} dimensions, chosen by held-out likelihood. What lies "
+        f"outside it counts as Gaussian noise of variance {model.density.subspace.noise:.3g} in each direction."
+    )
+
+
+def _candidate_row(candidate: Mapping[str, Any], chosen: bool) -> str:
+    behind = f"{candidate['behind']:.3f} ± {candidate['behind_error']:.3f}"
+    note = "**chosen**" if chosen else "" if candidate["converged"] else "not converged"
+    return (
+        f"| {candidate['components']} | {candidate['covariance_type']} | {candidate['regularisation']:.3g} "
+        f"| {candidate['bic']:.0f} | {candidate['training_log_likelihood']:.3f} "
+        f"| {candidate['held_out_log_likelihood']:.3f} | {behind} | {note} |"
+    )
+
+
+def _figure(height: float) -> "Figure":
+    # A figure of its own, without pyplot: nothing global is touched, and threads may draw at once.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _component_axis(axes: "Axes", components: Sequence[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(components, [str(number) for number in components])
+    axes.minorticks_off()
+    axes.set_xlabel("components")
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)
+
+
+def _png(figure: "Figure") -> bytes:
+    out = io.BytesIO()
+    # matplotlib would write its version into the file.
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
