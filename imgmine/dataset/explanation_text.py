@@ -81,7 +81,7 @@ def _verdict(story: PictureStory) -> str:
     scores = {score.decision for score in story.scores}
     if not story.images:
         if _is_video(story.files[0]):
-            return f"{name} is stored, without a still."
+            return f"{name} is stored, without a still of its own."
         return f"{name} is stored; the gate has not seen it yet."
     if ImageDecision.KEPT not in gate:
         return f"{name} is stored, but not an image of the dataset: the gate dropped it ({', '.join(sorted(gate))})."
