@@ -204,7 +204,7 @@ def _explained(error: OSError, uri: str) -> StoreError:
             advice = "The disk is full: free some space, or point IMGMINE_STORE elsewhere; then run again."
         case errno.EACCES | errno.EPERM | errno.EROFS:
             kind = StoreRefused
-            advice = "This user may not write there: change its permissions, or point IMGMINE_STORE elsewhere."
+            advice = "This user may not read and write there: change the permissions, or point IMGMINE_STORE elsewhere."
         case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY:
             kind = StoreRefused
             advice = "A file is where a folder should be, or a folder where a file should: move it out of the store."

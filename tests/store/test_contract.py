@@ -3,7 +3,7 @@
 import itertools
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -63,12 +63,11 @@ def test_a_second_put_replaces_the_first_and_changes_the_tag(store: Store) -> No
     assert [after] == list(store.list("records/"))
 
 
-@pytest.mark.parametrize("offset", [0, 1, 99, 100, 101, 5000])
-@pytest.mark.parametrize("size", [0, 1, 99, 100, 5000])
-def test_a_range_is_the_slice(store: Store, offset: int, size: int) -> None:
+def test_a_range_is_the_slice(store: Store) -> None:
     data = bytes(range(100))
     store.put_bytes("shard.tar", data)
-    assert store.get_range("shard.tar", offset, size) == data[offset : offset + size]
+    for offset, size in itertools.product([0, 1, 99, 100, 101, 5000], [0, 1, 99, 100, 5000]):
+        assert store.get_range("shard.tar", offset, size) == data[offset : offset + size], (offset, size)
 
 
 def test_a_range_of_an_empty_object_is_empty(store: Store) -> None:
@@ -77,25 +76,26 @@ def test_a_range_of_an_empty_object_is_empty(store: Store) -> None:
     assert store.get_range("empty", 5, 10) == b""
 
 
-@pytest.mark.parametrize(("offset", "size"), [(-1, 5), (0, -1)])
-def test_a_negative_range_is_refused(store: Store, offset: int, size: int) -> None:
+def test_a_negative_range_is_refused(store: Store) -> None:
     store.put_bytes("shard.tar", b"0123456789")
-    with pytest.raises(ValueError):
-        store.get_range("shard.tar", offset, size)
+    for offset, size in ((-1, 5), (0, -1)):
+        with pytest.raises(ValueError):
+            store.get_range("shard.tar", offset, size)
 
 
-@pytest.mark.parametrize("key", ["nothing", "nothing/at/all", "folder", "folder/object/below"])
-def test_what_is_not_there_is_said_to_be_missing(store: Store, tmp_path: Path, key: str) -> None:
+def test_what_is_not_there_is_said_to_be_missing(store: Store, tmp_path: Path) -> None:
     store.put_bytes("folder/object", b"1")
-    assert store.stat(key) is None
-    for read in (
-        lambda: store.get_bytes(key),
-        lambda: store.get_range(key, 0, 1),
-        lambda: store.get_range(key, 0, 0),
-        lambda: store.local_copy(key, tmp_path / "copies"),
-    ):
-        with pytest.raises(NotInStore, match="Materialize"):
-            read()
+    reads: list[Callable[[str], object]] = [
+        store.get_bytes,
+        lambda key: store.get_range(key, 0, 1),
+        lambda key: store.get_range(key, 0, 0),
+        lambda key: store.local_copy(key, tmp_path / "copies"),
+    ]
+    for key in ("nothing", "nothing/at/all", "folder", "folder/object/below"):
+        assert store.stat(key) is None
+        for read in reads:
+            with pytest.raises(NotInStore, match="Materialize"):
+                read(key)
 
 
 NO_KEYS = [
@@ -117,43 +117,43 @@ NO_KEYS = [
 ]
 
 
-@pytest.mark.parametrize("key", NO_KEYS)
-def test_a_key_that_leaves_the_store_or_is_not_normal_is_refused(store: Store, tmp_path: Path, key: str) -> None:
+def test_a_key_that_leaves_the_store_or_is_not_normal_is_refused(store: Store, tmp_path: Path) -> None:
     (tmp_path / "source").touch()
-    for use in (
-        lambda: store.put_bytes(key, b""),
-        lambda: store.put_file(key, tmp_path / "source"),
-        lambda: store.get_bytes(key),
-        lambda: store.get_range(key, 0, 1),
-        lambda: store.local_copy(key, tmp_path / "copies"),
-        lambda: store.stat(key),
-        lambda: store.delete(key),
-        lambda: store.mirror(key, "", tmp_path / "mirror"),
-    ):
-        with pytest.raises(ValueError):
-            use()
+    uses: list[Callable[[str], object]] = [
+        lambda key: store.put_bytes(key, b""),
+        lambda key: store.put_file(key, tmp_path / "source"),
+        store.get_bytes,
+        lambda key: store.get_range(key, 0, 1),
+        lambda key: store.local_copy(key, tmp_path / "copies"),
+        store.stat,
+        store.delete,
+        lambda key: store.mirror(key, "", tmp_path / "mirror"),
+    ]
+    for key, use in itertools.product(NO_KEYS, uses):
+        with pytest.raises(ValueError, match="not a store key"):
+            use(key)
 
 
 # "a-b" and "a.b" sort before "a/b", though a walk over folders would come to them after it.
 OBJECTS = ["a-b", "a.b", "a/b", "a/b-c", "a/c/d", "a/c/é", "a/c0", "a0", "aa", "b/.hidden", "with space/x+%#?&=.tar"]
+PREFIXES = ["", "a", "a/", "a/b", "a/c", "a/c/", "a-", "b/.", "b/..", "nothing", "nothing/", "a/b/", "with "]
+NO_PREFIXES = ["/", "/a", "a//b", "../a", "./a", "a/../b", "a\\", ".pending-"]
 
 
-@pytest.mark.parametrize(
-    "prefix", ["", "a", "a/", "a/b", "a/c", "a/c/", "a-", "b/.", "b/..", "nothing", "nothing/", "a/b/", "with "]
-)
-def test_a_list_has_all_that_begin_so_in_order_of_key(store: Store, prefix: str) -> None:
+def test_a_list_has_all_that_begin_so_in_order_of_key(store: Store) -> None:
     for key in reversed(OBJECTS):
         store.put_bytes(key, key.encode())
-    found = list(store.list(prefix))
-    assert [stored.key for stored in found] == [key for key in OBJECTS if key.startswith(prefix)]
-    assert [stored.size for stored in found] == [len(stored.key.encode()) for stored in found]
-    assert found == [store.stat(stored.key) for stored in found]
+    for prefix in PREFIXES:
+        found = list(store.list(prefix))
+        assert [stored.key for stored in found] == [key for key in OBJECTS if key.startswith(prefix)]
+        assert [stored.size for stored in found] == [len(stored.key.encode()) for stored in found]
+    assert list(store.list("")) == [store.stat(key) for key in OBJECTS]
 
 
-@pytest.mark.parametrize("prefix", ["/", "/a", "a//b", "../a", "./a", "a/../b", "a\\", ".pending-"])
-def test_a_prefix_that_no_key_can_have_is_refused(store: Store, prefix: str) -> None:
-    with pytest.raises(ValueError):
-        store.list(prefix)
+def test_a_prefix_that_no_key_can_have_is_refused(store: Store) -> None:
+    for prefix in NO_PREFIXES:
+        with pytest.raises(ValueError, match="no store key begins so"):
+            store.list(prefix)
 
 
 def test_an_empty_store_lists_nothing(store: Store) -> None:
