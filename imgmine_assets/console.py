@@ -1,6 +1,7 @@
 """What a run prints on the terminal: messages of the steps and failures, not Dagster's every event."""
 
 import logging
+import os
 
 import dagster as dg
 
@@ -14,7 +15,8 @@ class _Concise(logging.Formatter):
 
 def _is_for_people(record: logging.LogRecord) -> bool:
     is_event = getattr(record, "dagster_meta", {}).get("dagster_event") is not None
-    return record.levelno >= logging.ERROR or (record.levelno >= logging.INFO and not is_event)
+    is_dagsters_own = f"{os.sep}dagster{os.sep}_core{os.sep}" in record.pathname
+    return record.levelno >= logging.ERROR or (record.levelno >= logging.INFO and not is_event and not is_dagsters_own)
 
 
 @dg.logger(description="Messages and failures, a line each.")

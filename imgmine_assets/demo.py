@@ -1,20 +1,24 @@
 """The demo: a miniature Internet Archive on loopback, mined through the whole graph, and the UI on the result."""
 
 import contextlib
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import click
 from imgmine.demo.archives import make_archives
 from imgmine.demo.server import serve
 from imgmine.store.opening import open_store
+from imgmine.store.publish import read_table
 
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings
-from imgmine.store.base import Store
+from imgmine.store.base import NotInStore, Store
 from imgmine_assets.amounts import readable_bytes, readable_seconds
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import Outcome, mine, run_job
+from imgmine_assets.shown import count_values
 from imgmine_assets.ui import free_port, show, start_ui
 
 
@@ -30,11 +34,10 @@ def run_demo(settings: Settings, seed: int, port: int | None) -> bool:
     started = time.monotonic()
     root = settings.home / "demo" / f"seed-{seed}"
     click.echo("Making a miniature Internet Archive …")
-    made = make_archives(root, seed)
-    identifiers = [archive.identifier for archive in made]
+    identifiers = _archives_in(root, seed)
     refuse_to_mix(open_store(settings.store, settings.s3_endpoint), identifiers)
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-    click.echo(f"{len(made)} archives in Imgur's format, {readable_bytes(size)}, in {root}")
+    click.echo(f"{len(identifiers)} archives in Imgur's format, {readable_bytes(size)}, in {root}")
     with serve(root) as server:
         settings = replace(settings, archive_org=server.url)
         outcomes = _mine_everything(settings, identifiers)
@@ -49,6 +52,19 @@ def run_demo(settings: Settings, seed: int, port: int | None) -> bool:
     return all(outcome.succeeded for outcome in outcomes)
 
 
+def _archives_in(root: Path, seed: int) -> list[str]:
+    """Make the archives, unless an earlier demo has; return their identifiers, oldest first."""
+    complete = root / ".complete"
+    if not complete.exists():
+        # Progress is one line, written over: each archive has some 300 records.
+        def tell(archive: str, done: int, total: int) -> None:
+            click.echo(f"\r  {archive}: {done} of {total} records ", nl=done == total, err=True)
+
+        make_archives(root, seed, progress=tell if sys.stderr.isatty() else None)
+        complete.touch()
+    return sorted(path.name for path in root.iterdir() if (path / "item.json").exists())
+
+
 def refuse_to_mix(store: Store, identifiers: list[str]) -> None:
     """Raise `NotADemo` where the store has archives that are not among these: the demo is no part of a dataset."""
     manifests = {found.key.removeprefix("manifests/").removesuffix(".json") for found in store.list("manifests/")}
@@ -59,16 +75,31 @@ def refuse_to_mix(store: Store, identifiers: list[str]) -> None:
         )
 
 
+def summary(store: Store, archive: str) -> str:
+    """Return what became of an archive in one line, as far as it has come."""
+    counts = []
+    for table, decision in (("records", None), ("files", None), ("images", "kept"), ("anomaly_scores", "kept")):
+        try:
+            rows = read_table(store, table, archive).read()
+        except NotInStore:
+            break
+        kept = rows.num_rows if decision is None else count_values(rows, "decision")[decision]
+        counts.append(f"{kept} {table if decision is None else f'{decision} of {rows.num_rows} {table}'}")
+    return " → ".join(counts) or "nothing was published"
+
+
 def _mine_everything(settings: Settings, identifiers: list[str]) -> list[Outcome]:
     # Loading the graph takes seconds, which `--help` should not.
     from imgmine_assets.definitions import build_defs
 
     defs = build_defs(settings=settings)
+    store = open_store(settings.store, settings.s3_endpoint)
     with open_instance(settings) as instance:
         outcomes = []
         for number, identifier in enumerate(identifiers, start=1):
             click.echo(f"Mining {identifier} ({number} of {len(identifiers)})")
             outcomes += mine(defs, instance, [identifier])
+            click.echo(f"  {summary(store, identifier)}")
         click.echo("Fitting the mixture to a sample of the embeddings")
         outcomes.append(run_job(defs, instance, "fit_gmm"))
         for identifier in identifiers:

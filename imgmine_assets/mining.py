@@ -1,6 +1,7 @@
 """Running the graph's jobs in this process, against the instance that the UI reads: what the commands do."""
 
 import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class Outcome:
 def run_job(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None) -> Outcome:
     """Run a job to its end, for one archive or for none. A failure is returned, not raised."""
     # dbt prints a line for each of its tests; on the terminal the log's messages are enough.
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         result = defs.resolve_job_def(job).execute_in_process(
             instance=instance, partition_key=archive, raise_on_error=False, run_config=_CONSOLE
         )

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.archives import extract
@@ -29,7 +30,9 @@ _NAME = "unique_files"
 _TABLES = ("records", "files")
 _SHARDS = "files"
 # Share of the response records that are damaged, truncated or empty; in the collection they are rare.
-_USUALLY_BROKEN = 0.0
+_USUALLY_WARNINGS_LOGGED = 20
+_BROKEN = 0.0
+_WARNINGS_LOGGED = 20
 _BROKEN = {RecordDecision.DAMAGED, RecordDecision.TRUNCATED, RecordDecision.EMPTY}
 
 
@@ -73,6 +76,8 @@ def unique_files(
                     decoders=decoders,
                     progress=log_progress(context.log, "read"),
                 )
+                for text in extraction.warnings[:_WARNINGS_LOGGED]:
+                    context.log.warning(text)
                 publish(
                     opened,
                     archive,
@@ -96,6 +101,20 @@ def _cached(item: Item, archive_org: ArchiveOrgResource) -> list[tuple[str, Path
     return [(file.name, folder / file.name) for file in item.warcs]
 
 
+def _only_copies(records: pa.Table) -> int:
+    """Count the media ids that have copies but no original."""
+    copies = pc.equal(records["decision"], RecordDecision.DOWNSCALED_COPY.value)
+    originals = pc.is_in(records["decision"], pa.array([RecordDecision.KEPT.value, RecordDecision.DUPLICATE.value]))
+    return len(
+        set(records.filter(copies)["media_id"].to_pylist()) - set(records.filter(originals)["media_id"].to_pylist())
+    )
+
+
+def _without_still(files: pa.Table) -> int:
+    videos = files.filter(pc.starts_with(files["media_type"], "video/"))["blake2b"].to_pylist()
+    return len(set(videos) - set(files["video_blake2b"].to_pylist()))
+
+
 def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
     archive = item.identifier
     published = {name: read_table(store, name, archive) for name in _TABLES}
@@ -110,6 +129,8 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.Mat
             "decisions": shown.counts_table(decisions, "decision"),
             "media types": shown.counts_table(shown.count_values(files, "media_type"), "media type"),
             "records": records.num_rows,
+            "ids of which only copies were archived": _only_copies(records),
+            "videos without a still": _without_still(files),
             "dagster/row_count": files.num_rows,
             "bytes of files": stored,
             "size of files": readable_bytes(stored),

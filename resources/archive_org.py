@@ -38,7 +38,7 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def items_since(self, after: FoundItem | None) -> list[FoundItem]:
         """Return the collection's items after this one, by publicdate and identifier."""
-        client = ArchiveOrg(self.base_url, self.contact, retry=_SENSOR_RETRY, timeout=20.0)
+        client = ArchiveOrg(self.base_url, self.contact, retry=_SENSOR_RETRY, timeout=10.0)
         return client.items_since(self.collection, after)
 
     def item_page(self, archive: str) -> str:
