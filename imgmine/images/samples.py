@@ -31,7 +31,7 @@ def kept_samples(images: pa.Table, read: ReadMember, count: int = 40) -> list[Sa
     return [
         (
             read(row["preview_shard"], row["preview_offset"], row["preview_size"]),
-            f"{row['width']} × {row['height']}",
+            f"{row['width']} x {row['height']}",
         )
         for row in kept.to_pylist()
     ]
@@ -75,6 +75,6 @@ def _reason(row: dict[str, Any]) -> str:
         case ImageDecision.MODE:
             return f"mode {row['mode']}"
         case ImageDecision.SIZE:
-            return f"size {row['width']} × {row['height']}"
+            return f"size {row['width']} x {row['height']}"
         case decision:
             return str(decision)
