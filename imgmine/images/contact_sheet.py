@@ -23,8 +23,8 @@ def contact_sheet(pictures: Sequence[tuple[bytes | None, str]], columns: int = 8
     """Return a JPEG of at most 100,000 bytes with the pictures in rows of `columns`, each above its caption.
 
     A picture is the bytes of an image, which is fitted into `cell` × `cell` pixels; a crossed cell stands for None and
-    for what does not decode. Captions are best in plain ASCII: the font, Pillow's own, has little more. Too large a sheet is compressed more, and then made smaller. Raises `ValueError` where
-    there is no picture.
+    for what does not decode. Captions are best in ASCII: the font, Pillow's own, has little more. Too large a sheet is
+    compressed more, and then made smaller. Raises `ValueError` where there is no picture.
     """
     if not pictures:
         raise ValueError("a contact sheet of no pictures")
