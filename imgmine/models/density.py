@@ -5,8 +5,12 @@ Evaluation only; how the parameters are found is in `gmm_fit`, how they are stor
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 _CHUNK = 4096
 
@@ -48,6 +52,22 @@ class Density:
     weights: np.ndarray
     means: np.ndarray
     precisions_cholesky: np.ndarray
+
+    @classmethod
+    def of(cls, mixture: "GaussianMixture", subspace: Subspace | None = None) -> "Density":
+        """Return the density of a mixture that scikit-learn fitted, of any covariance type, to points of a subspace."""
+        factors = mixture.precisions_cholesky_
+        components, dimensions = mixture.means_.shape
+        match mixture.covariance_type:
+            case "full":
+                full = factors
+            case "tied":
+                full = np.broadcast_to(factors, (components, dimensions, dimensions))
+            case "diag":
+                full = factors[:, :, None] * np.eye(dimensions)
+            case _:
+                full = factors[:, None, None] * np.eye(dimensions)
+        return cls(subspace, mixture.weights_, mixture.means_, np.ascontiguousarray(full))
 
     @property
     def dimension(self) -> int:

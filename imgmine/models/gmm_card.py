@@ -142,10 +142,11 @@ def card_text(model: GmmModel, percentile: float) -> str:
         "",
         "## How it was chosen",
         "",
-        "Each candidate was fitted on the training images and judged on the validation images. Those whose held-out "
-        "likelihood is behind the best by no more than one standard error of the difference are as good; of these the "
-        "one of the lowest BIC was chosen, and fitted again on training and validation images together. The "
-        "calibration images took part in nothing but the percentiles.",
+        "Each candidate was fitted on the training images and judged on the validation images. Components were added "
+        "until the images could not carry more, or two numbers in a row were worse by both measures. The candidates "
+        "whose held-out likelihood is behind the best by no more than one standard error of the difference are as "
+        "good; of these the one of the lowest BIC was chosen, and fitted again on training and validation images "
+        "together. The calibration images took part in nothing but the percentiles.",
         "",
         "| components | covariance | regularisation | BIC | training | held-out | behind the best | |",
         "|---:|---|---:|---:|---:|---:|---:|---|",

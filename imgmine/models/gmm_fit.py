@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -121,9 +121,10 @@ def fit_gmm(
 
     1. PCA: of the candidate dimensions that have at least 10 training rows each, the one whose probabilistic PCA gives
        the validation rows the highest likelihood (Tipping and Bishop, 1999; it compares subspaces by one density).
-    2. Every number of components that the rows can carry is fitted with each covariance type; then the best with the
-       other regularisations. The rule of the choice, `choose`: of the candidates whose likelihood on the validation
-       rows is within one standard error of the best, the one of the lowest BIC.
+    2. With each covariance type, numbers of components are fitted upwards for as long as the rows can carry them, until
+       two in a row are worse than an earlier one by both measures; then the best with the other regularisations. The
+       rule of the choice, `choose`: of the candidates whose likelihood on the validation rows is within one standard
+       error of the best, the one of the lowest BIC.
     3. The choice is fitted again on training and validation rows together; the calibration rows calibrate it.
 
     `embedder` is the version of the model that made the vectors; `about` (where they came from) goes into the report.
@@ -163,7 +164,7 @@ def _fit(vectors: np.ndarray, embedder: str, settings: FitSettings, about: Mappi
     fitted = np.sort(np.concatenate([training, validation]))
     subspace = _subspace(vectors[fitted], dimensions)
     mixture = _mixture(_points(vectors[fitted], subspace), chosen, settings)
-    density = Density(subspace, mixture.weights_, mixture.means_, _full_cholesky(mixture))
+    density = Density.of(mixture, subspace)
     training_scores = np.sort(density.score(vectors[fitted]))
     held_out_scores = Calibration.of(density.score(vectors[calibration]))
     overfit = measure_overfit(training_scores, held_out_scores.scores)
@@ -259,42 +260,65 @@ def _pca_curve(training: np.ndarray, validation: np.ndarray, candidates: Sequenc
 def _candidates(training: np.ndarray, validation: np.ndarray, settings: FitSettings) -> list[Candidate]:
     """Fit and judge the candidates: all components and types first, then the other regularisations of the choice."""
     scale = float(training.var(axis=0).mean())
-    tried: list[tuple[Candidate, np.ndarray]] = []
-
-    def attempt(components: int, covariance_type: CovarianceType, share: float) -> None:
-        candidate = Candidate(components, covariance_type, share * scale, 0.0, 0.0, 0.0, converged=False)
-        try:
-            mixture = _mixture(training, candidate, settings)
-        except ValueError:  # scikit-learn: a covariance that cannot be inverted
-            return
-        held_out = mixture.score_samples(validation)
-        judged = replace(
-            candidate,
-            bic=float(mixture.bic(training)),
-            training_log_likelihood=float(mixture.score(training)),
-            held_out_log_likelihood=float(held_out.mean()),
-            converged=bool(mixture.converged_),
-        )
-        tried.append((judged, held_out))
-
+    tried: list[_Tried] = []
+    usual, *others = settings.regularisations
     for covariance_type in settings.covariance_types:
+        curve: list[Candidate] = []
         for components in sorted(set(settings.components)):
-            if components == min(settings.components) or _least_rows(components, training.shape[1]) <= len(training):
-                attempt(components, covariance_type, settings.regularisations[0])
+            if curve and (_least_rows(components, training.shape[1]) > len(training) or _past_its_best(curve)):
+                break
+            candidate = Candidate(components, covariance_type, usual * scale, 0.0, 0.0, 0.0, converged=False)
+            if (judged := _judge(candidate, training, validation, settings)) is not None:
+                tried.append(judged)
+                curve.append(judged.candidate)
     if not tried:
         raise FitFailed(
             "No mixture could be fitted: the reference images' vectors are too much alike. Put other pictures into "
-            "the reference, or raise the regularisation."
+            "the reference."
         )
     first = choose(_compared(tried))
-    for share in settings.regularisations[1:]:
-        attempt(first.components, first.covariance_type, share)
+    for share in others:
+        if (judged := _judge(replace(first, regularisation=share * scale), training, validation, settings)) is not None:
+            tried.append(judged)
     return _compared(tried)
 
 
-def _compared(tried: Sequence[tuple[Candidate, np.ndarray]]) -> list[Candidate]:
+class _Tried(NamedTuple):
+    """A candidate and the log-likelihood of each validation row under it."""
+
+    candidate: Candidate
+    held_out: np.ndarray
+
+
+def _judge(candidate: Candidate, training: np.ndarray, validation: np.ndarray, settings: FitSettings) -> _Tried | None:
+    """Fit a candidate and fill in its figures; None where its covariances cannot be inverted."""
+    try:
+        mixture = _mixture(training, candidate, settings)
+    except ValueError:  # scikit-learn's
+        return None
+    held_out = mixture.score_samples(validation)
+    judged = replace(
+        candidate,
+        bic=float(mixture.bic(training)),
+        training_log_likelihood=float(mixture.score(training)),
+        held_out_log_likelihood=float(held_out.mean()),
+        converged=bool(mixture.converged_),
+    )
+    return _Tried(judged, held_out)
+
+
+def _past_its_best(curve: Sequence[Candidate]) -> bool:
+    """Return whether the last two candidates are worse than an earlier one by BIC and by held-out likelihood."""
+    if len(curve) < 3:
+        return False
+    bic = min(candidate.bic for candidate in curve[:-2])
+    held_out = max(candidate.held_out_log_likelihood for candidate in curve[:-2])
+    return all(candidate.bic > bic and candidate.held_out_log_likelihood < held_out for candidate in curve[-2:])
+
+
+def _compared(tried: Sequence[_Tried]) -> list[Candidate]:
     """Return the candidates with how far each is behind the one of the highest held-out likelihood."""
-    _, best = max(tried, key=lambda pair: pair[0].held_out_log_likelihood)
+    best = max(tried, key=lambda one: one.candidate.held_out_log_likelihood).held_out
     compared = []
     for candidate, held_out in tried:
         difference = best - held_out
@@ -317,22 +341,6 @@ def _mixture(points: np.ndarray, candidate: Candidate, settings: FitSettings) ->
             max_iter=_MAX_ITERATIONS,
             random_state=settings.seed,
         ).fit(points)
-
-
-def _full_cholesky(mixture: "GaussianMixture") -> np.ndarray:
-    """Return the Cholesky factors of the precisions as (k, e, e), whatever the covariance type."""
-    factors = mixture.precisions_cholesky_
-    components, dimensions = mixture.means_.shape
-    match mixture.covariance_type:
-        case "full":
-            full = factors
-        case "tied":
-            full = np.broadcast_to(factors, (components, dimensions, dimensions))
-        case "diag":
-            full = factors[:, :, None] * np.eye(dimensions)
-        case _:
-            full = factors[:, None, None] * np.eye(dimensions)
-    return np.ascontiguousarray(full)
 
 
 def _reason(chosen: Candidate, candidates: Sequence[Candidate]) -> str:

@@ -18,8 +18,7 @@ def photographs() -> dict[str, Image.Image]:
     shipped = {name.partition(".")[0]: Image.open(folder / name).convert("RGB") for name in _NAMES}
     samples = load_sample_images()
     return shipped | {
-        Path(name).stem: Image.fromarray(pixels)
-        for name, pixels in zip(samples.filenames, samples.images, strict=True)
+        Path(name).stem: Image.fromarray(pixels) for name, pixels in zip(samples.filenames, samples.images, strict=True)
     }
 
 

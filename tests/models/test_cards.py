@@ -66,7 +66,7 @@ def test_a_model_is_found_by_its_folder(tmp_path: Path) -> None:
 def test_a_name_that_is_neither_is_refused_with_the_names_that_are(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"efficientnet-lite0.*is not a folder"):
         find_model("clip-vit-b-61")
-    with pytest.raises(ModelError, match="has no card.yaml"):
+    with pytest.raises(ModelError, match=r"has no card\.yaml"):
         find_model(tmp_path)
 
 
