@@ -9,7 +9,6 @@ import dagster as dg
 import pyarrow as pa
 
 from imgmine.dataset.funnel import check_funnel
-
 from imgmine_assets.partitions import archives
 
 _PROBLEMS_SHOWN = 20

@@ -19,7 +19,7 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR or (record.levelno >= logging.INFO and not is_event and not is_dagsters_own)
 
 
-@dg.logger(description="Messages and failures, a line each.")
+@dg.logger(None, "Messages and failures, a line each.")
 def concise_console(context: dg.InitLoggerContext) -> logging.Logger:
     """Return the logger of a run's terminal."""
     handler = logging.StreamHandler()

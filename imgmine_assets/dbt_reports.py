@@ -13,12 +13,12 @@ from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
-from resources.warehouse import WarehouseResource
 
 from imgmine.errors import ImgmineError
 from imgmine.scratch import scratch_folder
 from imgmine_assets.failures import explained
 from resources.store import StoreResource
+from resources.warehouse import WarehouseResource
 
 # The one beside this Python: a virtual environment need not be active.
 _DBT = Path(sys.executable).with_name("dbt")

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from resources.warehouse import WarehouseResource
 
 from imgmine.settings import Settings, load_settings
 from imgmine_assets.anomaly_scores import anomaly_scores
@@ -22,6 +21,7 @@ from imgmine_assets.unique_files import unique_files
 from resources.archive_org import ArchiveOrgResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
+from resources.warehouse import WarehouseResource
 from sensors.new_archives import build_new_archives
 from sensors.schedules import daily_failures, daily_statistics
 

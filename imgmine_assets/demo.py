@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+
 from imgmine.demo.archives import make_archives
 from imgmine.demo.server import serve
-from imgmine.store.opening import open_store
-from imgmine.store.publish import read_table
-
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings
 from imgmine.store.base import NotInStore, Store
+from imgmine.store.opening import open_store
+from imgmine.store.publish import read_table
 from imgmine_assets.amounts import readable_bytes, readable_seconds
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import Outcome, mine, run_job

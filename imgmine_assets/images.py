@@ -84,7 +84,7 @@ def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Materi
 
 def _sheets(
     store: Store, archive: str, files: pa.Table, scratch: Path, decoders: DecoderPool
-) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+) -> dict[str, dg.MetadataValue]:
     """Contact sheets of kept and of dropped pictures."""
     table = read_table(store, _NAME, archive).read()
     samples = {
@@ -97,7 +97,7 @@ def _sheets(
 def _result(
     store: Store,
     archive: str,
-    sheets: dict[str, dg.MetadataValue],  # type: ignore[type-arg]
+    sheets: dict[str, dg.MetadataValue],
     as_before: bool,
     seconds: float,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]

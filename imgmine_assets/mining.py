@@ -4,14 +4,14 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
 from imgmine_assets.failed_archives import describe
 from imgmine_assets.partitions import add_archives
 
-
-_CONSOLE = {"loggers": {"console": {}}}
+_CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from resources.store import StoreResource
         dg.AssetCheckSpec(
             "md5_is_the_archives",
             asset="raw_archives",
-            description="Every WARC file in the cache has the size and the MD5 that the Internet Archive's metadata gives.",
+            description="Every WARC file in the cache has the size and MD5 of the Internet Archive's metadata.",
             blocking=True,
             partitions_def=archives,
         )
@@ -80,7 +80,7 @@ def _wrong_files(item: Item, archive_org: ArchiveOrgResource) -> list[str]:
     return [file.name for file in item.warcs if not is_verified(folder / file.name, file)]
 
 
-def _files_table(item: Item) -> dg.MetadataValue:  # type: ignore[type-arg]
+def _files_table(item: Item) -> dg.MetadataValue:
     return dg.MetadataValue.table(
         records=[
             dg.TableRecord({"name": file.name, "bytes": file.size or 0, "md5": file.md5 or ""}) for file in item.warcs

@@ -17,7 +17,7 @@ from imgmine.store.base import Store
 from imgmine.store.tables import COLUMN_MEANINGS
 
 
-def counts_table(counts: Mapping[str, int], label: str) -> dg.MetadataValue:  # type: ignore[type-arg]
+def counts_table(counts: Mapping[str, int], label: str) -> dg.MetadataValue:
     """A table of counts with shares, largest first."""
     total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
@@ -39,7 +39,7 @@ def count_values(table: pa.Table, column: str) -> Counter[str]:
     return Counter({entry["values"] or "(none)": entry["counts"] for entry in counted})
 
 
-def picture(data: bytes, media_type: str, alt: str) -> dg.MetadataValue:  # type: ignore[type-arg]
+def picture(data: bytes, media_type: str, alt: str) -> dg.MetadataValue:
     """A picture inside the metadata itself: it is there wherever the event log is."""
     encoded = base64.b64encode(data).decode()
     return dg.MetadataValue.md(f"![{alt}](data:{media_type};base64,{encoded})")
@@ -60,7 +60,7 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
-def links(store: Store, keys: Iterable[str]) -> dg.MetadataValue:  # type: ignore[type-arg]
+def links(store: Store, keys: Iterable[str]) -> dg.MetadataValue:
     """Where the published objects lie."""
     return dg.MetadataValue.md("\n".join(f"- `{store.uri(key)}`" for key in keys))
 
@@ -72,14 +72,14 @@ def schemas_of(tables: Mapping[str, pa.Schema]) -> dict[str, dg.TableSchema]:
     return shown | {f"columns of {name}": column_schema(tables[name]) for name in names[:-1]}
 
 
-def sheet(samples: Sequence[Sample], what: str) -> dg.MetadataValue:  # type: ignore[type-arg]
+def sheet(samples: Sequence[Sample], what: str) -> dg.MetadataValue:
     """A contact sheet as a picture, or a line where there is nothing to show."""
     if not samples:
         return dg.MetadataValue.md(f"No picture was {what}.")
     return picture(contact_sheet(samples), "image/jpeg", f"{what} pictures")
 
 
-def histogram(values: Sequence[float], label: str, counted: str) -> dg.MetadataValue:  # type: ignore[type-arg]
+def histogram(values: Sequence[float], label: str, counted: str) -> dg.MetadataValue:
     """A histogram as a picture. `label` names the values and their unit, `counted` what is counted."""
     # Imported here: it takes half a second, which loading the graph should not.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

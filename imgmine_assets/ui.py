@@ -14,7 +14,6 @@ import requests
 
 from imgmine.errors import ImgmineError
 
-
 _WORKSPACE = Path(__file__).resolve().parents[1] / "workspace.yaml"
 
 

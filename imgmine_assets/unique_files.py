@@ -30,8 +30,7 @@ _NAME = "unique_files"
 _TABLES = ("records", "files")
 _SHARDS = "files"
 # Share of the response records that are damaged, truncated or empty; in the collection they are rare.
-_USUALLY_WARNINGS_LOGGED = 20
-_BROKEN = 0.0
+_USUALLY_BROKEN = 0.0
 _WARNINGS_LOGGED = 20
 _BROKEN = {RecordDecision.DAMAGED, RecordDecision.TRUNCATED, RecordDecision.EMPTY}
 
