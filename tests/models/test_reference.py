@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from scipy import stats
 
 from imgmine.decisions import ImageDecision
 from imgmine.images.decoder_pool import DecoderPool
 from imgmine.models.embedder import Embedder
-from imgmine.models.reference import ReferenceUnreadable, keyed_hash, reference_from_folder, sample_embeddings
+from imgmine.models.reference import (
+    ReferenceUnreadable,
+    chosen_archives,
+    keyed_hash,
+    reference_from_folder,
+    sample_embeddings,
+)
 from imgmine.models.vectors import embeddings_table, normalise
 from tests.models.photographs import left_and_right, photographs, preview
 
@@ -61,8 +68,6 @@ def test_a_folders_pictures_are_embedded_and_broken_ones_are_named(
 def test_a_reference_picture_has_the_vector_that_it_would_have_in_the_dataset(
     folder: Path, embedder: Embedder, decoders: DecoderPool
 ) -> None:
-    from PIL import Image
-
     reference = reference_from_folder(folder, embedder, decoders)
     key = hashlib.blake2b((folder / "astronaut.jpg").read_bytes(), digest_size=32).digest()
     with Image.open(folder / "astronaut.jpg") as picture:
@@ -74,7 +79,6 @@ def test_fewer_rows_are_a_part_of_more_and_names_do_not_matter(
     folder: Path, embedder: Embedder, decoders: DecoderPool
 ) -> None:
     every = reference_from_folder(folder, embedder, decoders, seed=3)
-    (folder / "coffee.jpg").rename(folder / "zzz.jpg") if (folder / "coffee.jpg").exists() else None
     (folder / "astronaut.jpg").rename(folder / "below" / "000.jpg")
     few = reference_from_folder(folder, embedder, decoders, seed=3, rows=5)
     assert few.keys == every.keys[:5]
@@ -119,6 +123,16 @@ def test_an_image_chosen_among_more_is_chosen_among_fewer() -> None:
     more, fewer = set(sample_embeddings(tables, rows=150).keys), set(sample_embeddings(tables[:4], rows=150).keys)
     among_fewer = {key for table in tables[:4] for key in table["blake2b"].to_pylist()}
     assert more & among_fewer <= fewer
+
+
+def test_the_archives_of_a_sample_do_not_depend_on_their_order() -> None:
+    names = [f"archiveteam_imgur_{n}" for n in range(200)]
+    chosen = chosen_archives(names, seed=0, most=20)
+    assert len(chosen) == 20
+    assert chosen_archives(reversed(names), seed=0, most=20) == chosen
+    assert chosen_archives(names, seed=1, most=20) != chosen
+    assert set(chosen) & set(names[:100]) <= set(chosen_archives(names[:100], seed=0, most=20))
+    assert set(chosen_archives(names[:5], seed=0, most=20)) == set(names[:5])
 
 
 def test_a_sample_has_the_vectors_of_its_images() -> None:
