@@ -3,7 +3,6 @@
 What damage does to a reader is the reader's business; only bytes and expectations are changed here.
 """
 
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -36,19 +35,20 @@ def cut(path: Path, size: int) -> None:
 def damage_archive(folder: Path, truth: Truth, damage: Damage) -> None:
     """Damage the last WARC file of an archive and change `truth` to what a miner should find then.
 
-    The record that is hit is one on whose bytes and id no other record's decision depends.
+    What is lost is chosen so that no other record's decision depends on it.
+
+    Raises:
+        ValueError: the archive has no such record; one of more records has.
     """
     name = max(record.warc_file for record in truth.records)
+    victim, lost = _without_consequence(truth, name, damage)
+    end = victim.warc_offset + victim.warc_length
     if damage is Damage.FRAME:
-        victim = _independent(truth, [r for r in truth.records if r.warc_file == name])
         overwrite(folder / name, victim.warc_offset + victim.warc_length // 2, 16)
-        lost, end = [victim], victim.warc_offset + victim.warc_length
     else:
-        victim = _independent(truth, [r for r in truth.records if r.warc_file == name][-20:])
         end = victim.warc_offset + victim.warc_length // 2
         cut(folder / name, end)
-        lost = [r for r in truth.records if r.warc_file == name and r.warc_offset >= victim.warc_offset]
-    row = TrueRecord(
+    hurt = TrueRecord(
         archive=truth.archive,
         warc_file=name,
         warc_offset=victim.warc_offset,
@@ -66,28 +66,24 @@ def damage_archive(folder: Path, truth: Truth, damage: Damage) -> None:
         blake2b=None,
         case=f"damaged_by_{damage}",
     )
-    _lose(truth, lost)
-    truth.records.append(row)
-    truth.records.sort(key=lambda record: (record.warc_file, record.warc_offset))
+    gone = set(lost)
+    truth.records[:] = [
+        hurt if record == victim else record for record in truth.records if record == victim or record not in gone
+    ]
+    digests = {record.blake2b for record in lost}
+    truth.files[:] = [file for file in truth.files if file.blake2b not in digests]
 
 
-def _independent(truth: Truth, candidates: list[TrueRecord]) -> TrueRecord:
-    for record in candidates:
-        alone = sum(other.media_id == record.media_id for other in truth.records) == 1
-        only = sum(other.blake2b == record.blake2b for other in truth.records) == 1
-        if record.decision == RecordDecision.KEPT and alone and only:
-            return record
-    raise ValueError(f"{truth.archive} has no record that can be damaged alone; make an archive of more records")
-
-
-def _lose(truth: Truth, lost: list[TrueRecord]) -> None:
-    """Take `lost` out of the truth; where the first of several equal files goes, the next one is the first."""
-    gone = {(record.warc_file, record.warc_offset) for record in lost}
-    truth.records[:] = [record for record in truth.records if (record.warc_file, record.warc_offset) not in gone]
-    kept = {record.blake2b for record in truth.records if record.decision == RecordDecision.KEPT}
-    # A better original that is gone leaves its lesser ones in charge; the default archives never lose one so.
-    better = {record.media_id for record in lost if record.blake2b and record.decision != RecordDecision.LESSER_COPY}
-    for number, record in enumerate(truth.records):
-        if record.decision == RecordDecision.LESSER_COPY and record.media_id in better:
-            truth.records[number] = replace(record, decision=RecordDecision.KEPT.value)
-    truth.files[:] = [file for file in truth.files if file.blake2b in kept]
+def _without_consequence(truth: Truth, name: str, damage: Damage) -> tuple[TrueRecord, list[TrueRecord]]:
+    """Return the record to damage and all that are lost with it; no other record is a sibling or a twin of one."""
+    ours = [record for record in truth.records if record.warc_file == name]
+    for number in reversed(range(len(ours))):
+        victim = ours[number]
+        lost = [victim] if damage is Damage.FRAME else ours[number:]
+        if victim.decision != RecordDecision.KEPT:
+            continue
+        ids, digests = {record.media_id for record in lost}, {record.blake2b for record in lost} - {None}
+        rest = [record for record in truth.records if record not in lost]
+        if not any(record.blake2b in digests or (record.blake2b and record.media_id in ids) for record in rest):
+            return victim, lost
+    raise ValueError(f"{truth.archive} has no record that can be lost alone; make an archive of more records")

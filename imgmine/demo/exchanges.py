@@ -80,10 +80,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Exchanges that follow one another, and where they may lie."""
+    """Exchanges that follow one another, and where they may lie; `usual` are those of one picture without any trap."""
 
     exchanges: tuple[Exchange, ...]
     place: Place = Place.ANYWHERE
+    usual: bool = False
 
 
 @dataclass(slots=True)
@@ -206,7 +207,7 @@ def picture_group(kind: Kind, media_id: str, body: Body, rng: Random) -> Group:
         every = copies(media_id, body, rng, moving=form in ("gif", "mp4", "webm"))
         # An item that was cut off and crawled again elsewhere left only some copies here.
         exchanges += every if rng.random() < 0.8 else rng.sample(every, 3)
-    return Group(tuple(exchanges))
+    return Group(tuple(exchanges), usual=True)
 
 
 def _originals(kind: Kind, media_id: str, body: Body, rng: Random) -> list[Exchange]:

@@ -16,7 +16,7 @@ from imgmine.demo.exchanges import Kind
 # At this scale files are as large as the collection's photographs: some 200 KB a JPEG, 300 KB a file on average.
 LARGE_SCALE = 2.6
 # Compressed bytes for each response record at that scale.
-_BYTES_PER_RECORD = {Kind.APRIL: 73_000, Kind.MAY_3: 165_000, Kind.MAY_15: 165_000}
+_BYTES_PER_RECORD = {Kind.APRIL: 73_000, Kind.MAY_3: 165_000, Kind.MAY_15: 235_000}
 
 
 def records_for(gib: float, kind: Kind) -> int:
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument(
         "--gib",
         type=float,
-        help="about how many GiB an archive has, in pictures as large as the collection's; some 4 minutes a GiB on 2 cores",
+        help="make one archive of about so many GiB, of pictures as large as the collection's; minutes a GiB",
     )
     parser.add_argument("--damage", type=Damage, choices=list(Damage), help="damage the last WARC file of each archive")
     return parser
@@ -52,8 +52,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     kinds = options.kind or ([Kind.MAY_3] if options.gib else list(Kind))
+    if options.gib and len(kinds) > 1:
+        parser.error("--gib makes one archive: give one --kind")
     records = records_for(options.gib, kinds[0]) if options.gib else options.records
     with tqdm(unit=" records", disable=None) as bar:
 
@@ -73,9 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
             progress=step,
         )
     for archive in made:
-        print(
-            f"{archive.folder}  {archive.kind}  {archive.records} records  {archive.size / 1e6:.1f} MB in {len(archive.warc_files)} WARC files"
-        )
+        size = f"{archive.size / 1e6:.1f} MB in {len(archive.warc_files)} WARC files"
+        print(f"{archive.folder}  {archive.kind}  {archive.records} records  {size}")
     return 0
 
 

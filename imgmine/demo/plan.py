@@ -69,7 +69,7 @@ _ONCE: dict[Kind, tuple[str, ...]] = {
             "png_corrupt",
             "png_animated",
         ),
-        *("gif_bomb", "webp_animated", "gif", "mp4", "webm", "png_palette", "png_grey"),
+        *("jpeg_grey", "gif_bomb", "webp_animated", "gif", "mp4", "webm", "png_palette", "png_grey"),
     ),
 }
 
@@ -190,6 +190,11 @@ def _lay_out(kind: Kind, seed: str, draft: _Draft, rng: Random) -> ArchivePlan:
     dealt: dict[tuple[int, float], list[Group]] = {place: [] for place in places}
     for group in rng.sample(draft.groups, len(draft.groups)):
         dealt[_place(group, places, len(age.files) - 1, rng)].append(group)
+    for groups in dealt.values():
+        # A usual group comes last, so that a file can be cut there without any consequence for other records.
+        last = next((number for number, group in enumerate(groups) if group.usual), None)
+        if last is not None:
+            groups.append(groups.pop(last))
     ids = sorted(rng.sample(range(10**9, 2**31), len(age.files)))
     files = []
     for number, ((dictionary, starts), dictionary_id) in enumerate(zip(age.files, ids, strict=True)):
