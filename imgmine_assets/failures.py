@@ -9,7 +9,7 @@ from imgmine.archives.download import WrongBytes
 from imgmine.archives.item import Unavailable
 from imgmine.errors import ImgmineError
 from imgmine.scratch import StageBusy
-from imgmine.store.base import NotInStore
+from imgmine.store.base import NotInStore, StoreRefused
 
 # Network and store come back; an item that is dark, bytes that are wrong or an input that is missing do not.
 PASSING = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -19,7 +19,7 @@ class NotInCache(ImgmineError):
     """A WARC file that the manifest names is not in the archive cache of this machine."""
 
 
-_PERMANENT = (Unavailable, WrongBytes, NotInStore, NotInCache, StageBusy)
+_PERMANENT = (Unavailable, WrongBytes, NotInStore, StoreRefused, NotInCache, StageBusy)
 
 
 @contextmanager

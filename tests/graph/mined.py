@@ -1,0 +1,61 @@
+"""A miniature archive mined through the whole graph, in this process: what the graph's tests start from."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dagster as dg
+
+from imgmine.demo.server import ArchiveServer, serve
+from imgmine.settings import Settings, load_settings
+from imgmine_assets.definitions import build_defs
+from imgmine_assets.mining import Outcome, mine, run_job
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A home of its own, with an instance of its own, and the graph over them."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+    server: ArchiveServer
+
+    @property
+    def defs(self) -> dg.Definitions:
+        return build_defs(settings=self.settings)
+
+    @property
+    def store(self) -> Path:
+        return Path(self.settings.store)
+
+    def run(self, job: str, archive: str | None = None) -> Outcome:
+        return run_job(self.defs, self.instance, job, archive)
+
+    def mine(self, archives: Sequence[str]) -> list[Outcome]:
+        return mine(self.defs, self.instance, archives)
+
+    def mine_all(self, archives: Sequence[str]) -> list[Outcome]:
+        """Do what the demo does: mine, fit the mixture, score, make the statistics."""
+        outcomes = [*self.mine(archives), self.run("fit_gmm")]
+        outcomes += [self.run("score_archive", archive) for archive in archives]
+        return [*outcomes, self.run("statistics")]
+
+
+@contextlib.contextmanager
+def workplace(home: Path, archives: Path, **changes: object) -> Iterator[Workplace]:
+    """Serve the archives in a folder, and yield a workplace in `home` that mines them."""
+    home.mkdir(parents=True, exist_ok=True)
+    with serve(archives) as server, dg.instance_for_test(temp_dir=str(home)) as instance:
+        settings = load_settings({"IMGMINE_HOME": str(home), "IMGMINE_ARCHIVE_ORG": server.url})
+        yield Workplace(replace(settings, **changes), instance, server)  # type: ignore[arg-type]
+
+
+def published(store: Path) -> dict[str, str]:
+    """Return the digest of every file of a local store by key, but for the warehouse (DuckDB's bytes vary)."""
+    return {
+        path.relative_to(store).as_posix(): hashlib.blake2b(path.read_bytes()).hexdigest()
+        for path in sorted(store.rglob("*"))
+        if path.is_file() and path.suffix != ".duckdb"
+    }
