@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
+from imgmine_assets.dead_runs import end_dead_runs, marked_as_running
 from imgmine_assets.failed_archives import describe
 from imgmine_assets.partitions import add_archives
 
@@ -30,10 +32,12 @@ class Outcome:
 
 def run_job(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None) -> Outcome:
     """Run a job to its end, for one archive or for none. A failure is returned, not raised."""
+    end_dead_runs(instance)
+    run_id = str(uuid.uuid4())
     # dbt prints a line for each of its tests; on the terminal the log's messages are enough.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with marked_as_running(instance, run_id), contextlib.redirect_stdout(io.StringIO()):
         result = defs.resolve_job_def(job).execute_in_process(
-            instance=instance, partition_key=archive, raise_on_error=False, run_config=_CONSOLE
+            instance=instance, partition_key=archive, raise_on_error=False, run_config=_CONSOLE, run_id=run_id
         )
     if result.success:
         return Outcome(job, archive, result.run_id, "")
