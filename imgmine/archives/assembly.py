@@ -29,16 +29,36 @@ def assemble(
     """
     assembler = _Assembler(wanted, largest)
     ready = assembler.ready
+    idle = True
     for piece in pieces:
+        if idle and isinstance(piece, Piece) and (head := _only_record(piece.content)) is not None:
+            if wanted is None or head.record_type in wanted:
+                block = memoryview(piece.content)[head.end : head.end + head.length]
+                yield make_record(head, piece.offset, piece.end - piece.offset, block)
+                del block  # what is large must not stay in memory while the next is decoded
+            del piece
+            continue
         if isinstance(piece, Damage):
             assembler.take_damage(piece)
         else:
             assembler.take(piece)
-        del piece  # a large one must not stay in memory while the next is decoded
+        del piece
         while ready:
             yield ready.pop(0)
+        idle = assembler.is_idle
     assembler.finish()
     yield from ready
+
+
+def _only_record(content: bytes | bytearray) -> RecordHead | None:
+    """Return the head of the record that fills `content` from end to end, as nearly all do; None for anything else."""
+    try:
+        head = parse_head(content)
+    except BadHead:
+        return None
+    if head is None or head.end + head.length + 4 != len(content) or not content.endswith(_TRAILER):
+        return None
+    return head
 
 
 class _OpenRecord:
@@ -95,6 +115,11 @@ class _Assembler:
         self._head_part = b""  # the beginning of a head that goes on in the next piece
         self._head_offset = 0
         self._end = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is waiting for what comes next."""
+        return self._open is None and self._lost is None and not self._head_part
 
     def take(self, piece: Piece) -> None:
         """Take the next piece."""

@@ -4,22 +4,32 @@ What a status or a header means for an image is decided by the rules of the sour
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from imgmine.errors import ImgmineError
 
 _LONGEST_HEAD = 256 << 10
-_USUAL_HEAD = 4 << 10
 _LONGEST_CHUNK_LINE = 4 << 10
 _USUAL_CHUNK_LINE = 32
-_STATUS_LINE = re.compile(rb"\s*(?:HTTP|ICY)\S*[ \t]+(\d{3})(?!\d)[^\n]*", re.IGNORECASE)
-_HEAD_END = re.compile(rb"\n\r*\n")
+# What nearly all servers send: at most one Content-Length, no Transfer-Encoding, nothing folded.
+_OTHER_NAMES = rb"[^CcTt\s]|[Cc][^Oo\n]|[Cc][Oo][^Nn\n]|[Cc]on[^Tt\n]|[Cc]ontent-[^Ll\n]|[Tt][^Rr\n]"
+_OTHER_LINES = rb"(?:(?:" + _OTHER_NAMES + rb")[^\n]*+\n)*+"
+_USUAL_HEAD = re.compile(
+    rb"HTTP/1\.[01] ([2-5]\d\d) [^\n]*(\n"
+    + _OTHER_LINES
+    + rb"(?:[Cc]ontent-[Ll]ength: (\d{1,18})\r\n"
+    + _OTHER_LINES
+    + rb")?)\r\n"
+)
+_STATUS_LINE = re.compile(rb"\s*(?:[Hh][Tt][Tt][Pp]|ICY)\S*[ \t]+(\d{3})(?!\d)[^\n]*")
+_BLANK_LINE = re.compile(rb"\n\r*\n")
 _FOLDED = re.compile(rb"\r*\n[ \t]+")
-_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+_LENGTHS = re.compile(rb"(?<![^\s,])\d{1,18}(?![^\s,])")
 _CHUNK_LINE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]*)?\r*\n")
 _CUT_CHUNK_SIZE = re.compile(rb"[ \t]*[0-9A-Fa-f]{0,15}\r*")
 _LINE_END = re.compile(rb"\r*\n")
+_SWITCHING_PROTOCOLS = 101
 _BODILESS = frozenset({204, 304})
 
 
@@ -27,13 +37,46 @@ class HttpSyntaxError(ImgmineError):
     """A block that does not begin with an HTTP status line, or whose head does not end."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpHeaders(Mapping[str, str]):
+    """Headers by name in lower case; of duplicates the first. Values are decoded as UTF-8, else as Latin-1.
+
+    The lines are taken apart when the first header is asked for, since of most responses none is.
+    """
+
+    __slots__ = ("_lines", "_parsed")
+
+    def __init__(self, lines: bytes) -> None:
+        self._lines = lines
+        self._parsed: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers())
+
+    def __len__(self) -> int:
+        return len(self._headers())
+
+    def __repr__(self) -> str:
+        return f"HttpHeaders({self._headers()!r})"
+
+    def _headers(self) -> dict[str, str]:
+        if self._parsed is None:
+            self._parsed = {}
+            for line in self._lines.split(b"\n"):
+                name, colon, value = line.partition(b":")
+                if colon and (name := name.strip()):
+                    self._parsed.setdefault(_text(name).lower(), _text(value.strip()))
+        return self._parsed
+
+
+class HttpResponse(NamedTuple):
     """A response as it was stored.
 
     Attributes:
         status: the three digits of the status line.
-        headers: by name in lower case; of duplicates the first. Values are decoded as UTF-8, else as Latin-1.
+        headers: by name in lower case.
         body: without the framing of chunks; content codings are left as they are.
         declared_length: Content-Length; the largest where there are several; None where there is none, or no number.
         complete: whether the head ends and the body is as long as it was to be: all chunks and the last one, or (where
@@ -56,54 +99,59 @@ def parse_response(block: bytes | bytearray | memoryview) -> HttpResponse:
     Raises:
         HttpSyntaxError: there is no status line, or the head does not end in its first 256 KiB.
     """
-    view = memoryview(block)
-    status, lines, ended, view = _split_head(view)
-    while 100 <= status < 200 and status != 101 and _STATUS_LINE.match(bytes(view[:64])):
-        status, lines, ended, view = _split_head(view)
-    headers: dict[str, str] = {}
-    codings: list[str] = []
-    lengths: list[int] = []
-    for line in lines:
-        raw_name, colon, raw_value = line.partition(b":")
-        name = _text(raw_name.strip()).lower()
-        if not colon or not name:
-            continue
-        value = _text(raw_value.strip())
-        headers.setdefault(name, value)
-        if name == "transfer-encoding":
-            codings.append(value.lower())
-        elif name == "content-length":
-            lengths += [int(part) for part in map(str.strip, value.split(",")) if _LENGTH.fullmatch(part)]
-    declared_length = max(lengths, default=None)
-    dechunked = _dechunk(view) if any("chunked" in coding for coding in codings) else None
+    view = memoryview(block).toreadonly()
+    usual = _USUAL_HEAD.match(view, 0, _LONGEST_HEAD)
+    if usual is None:
+        return _parse_unusual(view)
+    digits, lines, length = usual.groups()
+    status = int(digits)
+    body = view[usual.end() :]
+    declared_length = None if length is None else int(length)
+    whole = declared_length is None or len(body) >= declared_length or status in _BODILESS
+    return HttpResponse(status, HttpHeaders(lines), body, declared_length, whole)
+
+
+def _parse_unusual(block: memoryview) -> HttpResponse:
+    """As `parse_response`, for responses of any server, and slower."""
+    status, lines, ended, body = _split_head(block)
+    while 100 <= status < 200 and status != _SWITCHING_PROTOCOLS and _STATUS_LINE.match(bytes(body[:64])):
+        status, lines, ended, body = _split_head(body)
+    lowered = lines.lower()
+    declared_length = max(map(int, _LENGTHS.findall(_values(lowered, b"\ncontent-length:"))), default=None)
+    dechunked = _dechunk(body) if b"chunked" in _values(lowered, b"\ntransfer-encoding:") else None
     if dechunked is not None:
-        body, whole = dechunked
+        body, whole = dechunked[0].toreadonly(), dechunked[1]
     else:
-        body = view
-        whole = status in _BODILESS or declared_length is None or len(body) >= declared_length
-    return HttpResponse(status, headers, body.toreadonly(), declared_length, ended and whole)
+        whole = declared_length is None or len(body) >= declared_length or status in _BODILESS
+    return HttpResponse(status, HttpHeaders(lines), body, declared_length, ended and whole)
 
 
-def _split_head(block: memoryview) -> tuple[int, list[bytes], bool, memoryview]:
-    """Return the status, the header lines, whether the head ends, and what comes after it."""
-    head = bytes(block[:_USUAL_HEAD])
-    end = _HEAD_END.search(head)
-    if end is None and len(block) > len(head):
-        head = bytes(block[:_LONGEST_HEAD])
-        end = _HEAD_END.search(head)
+def _values(lowered: bytes, name: bytes) -> bytes:
+    """Return the values of all headers of a name, joined by commas; the name between a line feed and the colon."""
+    values = []
+    at = lowered.find(name)
+    while at >= 0:
+        at += len(name)
+        values.append(lowered[at : lowered.find(b"\n", at)].strip())
+        at = lowered.find(name, at)
+    return b",".join(values)
+
+
+def _split_head(block: memoryview) -> tuple[int, bytes, bool, memoryview]:
+    """Return the status, the header lines (line feeds before and after), whether the head ends, and the rest."""
+    head = bytes(block[:_LONGEST_HEAD])
     status_line = _STATUS_LINE.match(head)
     if status_line is None:
         raise HttpSyntaxError(f"no HTTP status line, but {head[:32]!r}")
-    if end is not None and end.start() < status_line.end():
-        # Blank lines before the status line are no end.
-        end = _HEAD_END.search(head, status_line.end())
-    if end is None and len(block) > len(head):
+    begin = status_line.end()
+    blank_line = _BLANK_LINE.search(head, begin)
+    if blank_line is not None:
+        lines, rest = head[begin : blank_line.start() + 1], blank_line.end()
+    elif len(block) > len(head):
         raise HttpSyntaxError(f"an HTTP head without an end in its first {_LONGEST_HEAD} bytes")
-    fields = head[status_line.end() : len(head) if end is None else end.start()]
-    if b"\n " in fields or b"\n\t" in fields:
-        fields = _FOLDED.sub(b" ", fields)
-    rest = block[len(head) if end is None else end.end() :]
-    return int(status_line[1]), fields.split(b"\n"), end is not None, rest
+    else:
+        lines, rest = head[begin:] + b"\n", len(head)
+    return int(status_line[1]), _FOLDED.sub(b" ", lines), blank_line is not None, block[rest:]
 
 
 def _dechunk(body: memoryview) -> tuple[memoryview, bool] | None:

@@ -106,7 +106,7 @@ def _next_record(window: Window, position: int) -> int:
             head = _head(window, position)
         except BadHead:
             continue
-        if head.record_type and b"warc-record-id" in head.fields:
+        if head.record_type and head.record_id:
             return position
     return window.end
 

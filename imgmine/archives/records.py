@@ -4,7 +4,6 @@ Where a record begins and ends in a file is `assembly`'s and `plain`'s business;
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -14,13 +13,20 @@ LONGEST_HEAD = 64 << 10
 
 _LONGEST_FIRST_LINE = 16
 _FIRST_LINE = re.compile(rb"WARC/\d{1,2}\.\d{1,2}[ \t]*\r?\n")
-_HEAD_END = re.compile(rb"\n\r?\n")
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
-_DIGITS = re.compile(rb"\d{1,18}")
+# What nearly all records have, in the order in which Wget, and with it all of Archiveteam, writes it.
+_OTHER_LINES = rb"(?:(?:[^WC\r\n]|WARC-[^T\n]|Content-[^L\n])[^\n]*+\n)*+"
+_USUAL_HEAD = re.compile(
+    rb"WARC/1\.[01]\r\nWARC-Type: ([a-z]+)\r\nWARC-Record-ID: ([^\n]*)\n"
+    + (_OTHER_LINES + rb"WARC-Target-URI: ([^\n]*)\nWARC-Date: ([^\n]*)\n")
+    + (_OTHER_LINES + rb"Content-Length: (\d{1,18})\r\n\r\n")
+)
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+_MOST_DIGITS = 18
+_AROUND_VALUES = b"<> \t\r"
 
 
-@dataclass(frozen=True, slots=True)
-class WarcRecord:
+class WarcRecord(NamedTuple):
     """One record, and where it lies.
 
     Attributes:
@@ -49,19 +55,25 @@ class BadHead(ImgmineError):
 
 
 class RecordHead(NamedTuple):
-    """The head of a WARC record.
+    """The head of a WARC record, its values as they stand there; of fields given twice, the last.
 
     Attributes:
         end: where the block begins, in the content that the head was read from.
         length: bytes of the block, as the head has it.
         record_type: in lower case.
-        fields: the other fields, by name in lower case; of duplicates the first.
+        record_id: maybe empty, maybe in angle brackets and blanks.
+        url: the target URI, maybe in angle brackets and blanks.
+        date: maybe empty, maybe in blanks.
+        truncated: WARC-Truncated.
     """
 
     end: int
     length: int
     record_type: str
-    fields: dict[bytes, bytes]
+    record_id: bytes
+    url: bytes | None
+    date: bytes
+    truncated: bytes | None
 
 
 def begins_record(content: bytes | bytearray, at: int = 0) -> bool:
@@ -76,45 +88,55 @@ def begins_record(content: bytes | bytearray, at: int = 0) -> bool:
 def parse_head(content: bytes | bytearray, at: int = 0) -> RecordHead | None:
     """Read the head that begins at `at`; None where `content` ends inside it.
 
-    Bare line feeds, folded lines, blanks around names and lines that are no fields are let pass.
+    Bare line feeds, folded lines and lines that are no fields are let pass.
 
     Raises:
         BadHead: this is no head, or one that does not say how long its block is.
     """
-    match = _HEAD_END.search(content, at, at + LONGEST_HEAD)
-    if match is None:
+    usual = _USUAL_HEAD.match(content, at, at + LONGEST_HEAD)
+    if usual is None:
+        return _parse_unusual_head(content, at)
+    record_type, record_id, url, date, length = usual.groups()
+    return RecordHead(usual.end(), int(length), record_type.decode(), record_id, url, date, None)
+
+
+def _parse_unusual_head(content: bytes | bytearray, at: int) -> RecordHead | None:
+    """As `parse_head`, for heads of any writer, and slower."""
+    blank_line = _BLANK_LINE.search(content, at, at + LONGEST_HEAD)
+    if blank_line is None:
         if len(content) - at >= LONGEST_HEAD:
             raise BadHead(f"a WARC head without an end in its first {LONGEST_HEAD} bytes")
         return None
-    raw = bytes(content[at : match.start() + 1])
-    if not _FIRST_LINE.match(raw):
+    if not _FIRST_LINE.match(content, at):
         raise BadHead("no WARC record begins here")
-    if b"\n " in raw or b"\n\t" in raw:
-        raw = _FOLDED.sub(b" ", raw)
     fields: dict[bytes, bytes] = {}
-    for line in raw.split(b"\n"):
-        name, colon, value = line.partition(b":")
-        if colon:
-            fields.setdefault(name.strip().lower(), value.strip())
+    for line in _FOLDED.sub(b" ", bytes(content[at : blank_line.start()])).split(b"\n"):
+        name, _, value = line.partition(b":")
+        fields[name.strip().lower()] = value.strip()
     length = fields.get(b"content-length", b"")
-    if not _DIGITS.fullmatch(length):
+    if not length.isdigit() or len(length) > _MOST_DIGITS:
         raise BadHead("a WARC record without a Content-Length")
-    return RecordHead(match.end(), int(length), _text(fields.get(b"warc-type", b"")).lower(), fields)
+    return RecordHead(
+        end=blank_line.end(),
+        length=int(length),
+        record_type=_text(fields.get(b"warc-type", b"")).lower(),
+        record_id=fields.get(b"warc-record-id", b""),
+        url=fields.get(b"warc-target-uri"),
+        date=fields.get(b"warc-date", b""),
+        truncated=fields.get(b"warc-truncated"),
+    )
 
 
 def make_record(head: RecordHead, offset: int, length: int, block: memoryview) -> WarcRecord:
     """Put a record together from its head, its place in the file and its block."""
-    fields = head.fields
-    url = fields.get(b"warc-target-uri")
-    truncated = fields.get(b"warc-truncated")
     return WarcRecord(
         offset,
         length,
         head.record_type,
-        _text(fields.get(b"warc-record-id", b"").strip(b"<>")),
-        None if url is None else _text(url.strip(b"<>")),
-        _date(fields.get(b"warc-date", b"")),
-        None if truncated is None else _text(truncated),
+        _text(head.record_id.strip(_AROUND_VALUES)),
+        None if head.url is None else _text(head.url.strip(_AROUND_VALUES)),
+        _date(head.date.strip()),
+        None if head.truncated is None else _text(head.truncated),
         block.toreadonly(),
     )
 

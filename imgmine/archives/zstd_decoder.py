@@ -15,6 +15,7 @@ from imgmine.archives.zstd_walk import FRAME_MAGIC, RETAINED, BrokenFrame, CutFr
 HELD_CONTENT = 64 << 20
 
 _READ = 1 << 20
+_HEADER_GROWTH = 3
 _EMPTY_FRAME = FRAME_MAGIC + b"\x00\x58\x01\x00\x00"
 
 
@@ -40,6 +41,25 @@ class _FrameSource:
         self.given += size
         window.release(self.given - RETAINED)
         return data
+
+
+def _decode_stored_blocks(decoder: zstandard.ZstdDecompressor, window: Window, walk: FrameWalk) -> bytes:
+    """Decode a frame in hand none of whose blocks is compressed, as is the way with most pictures. Raises ZstdError.
+
+    The walk knows its content size, and zstd decodes straight into place where the header says that, instead of through
+    a buffer of its own: a quarter less time. So such a header stands in for the frame's own meanwhile, and for the
+    three (released) bytes before it.
+    """
+    buffer = window.buffer
+    at = walk.offset - window.start - _HEADER_GROWTH
+    end = at + _HEADER_GROWTH + walk.header.length
+    original = buffer[at:end]
+    buffer[at:end] = walk.header.with_content_size(walk.most)
+    try:
+        begin = walk.offset - _HEADER_GROWTH
+        return decoder.decompress(window.view(begin, walk.position - begin))
+    finally:
+        buffer[at:end] = original
 
 
 class FrameDecoder:
@@ -70,6 +90,17 @@ class FrameDecoder:
             CutFrame: the file ends before the frame does.
             BrokenFrame: it does not decode, or its checksum differs.
         """
+        header = walk.header
+        if walk.done and header.content_size is None and 0 < walk.most <= HELD_CONTENT and walk.most <= largest:
+            # Nearly all frames. Those that fail are looked at more closely below.
+            decoder = self._named[0] if header.dictionary_id else self._unnamed[0]
+            stored = walk.stored(window)
+            try:
+                if walk.least == walk.most and walk.offset - window.start >= _HEADER_GROWTH:
+                    return _decode_stored_blocks(decoder, window, walk)
+                return decoder.decompress(stored, max_output_size=walk.most)
+            except zstandard.ZstdError:
+                pass
         walk.begin(window)
         size = walk.header.content_size
         if max(walk.least, size or 0) > largest:

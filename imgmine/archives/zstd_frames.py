@@ -73,11 +73,11 @@ def read_frames(window: Window, position: int, decoder: FrameDecoder, largest: i
         decoder: has the file's dictionary.
         largest: a frame that decodes to more bytes is Damage.
     """
-    while window.need(position, 1):
-        window.release(position)
+    while position + 4 <= window.end or window.need(position, 4) or position < window.end:
+        window.released = position
         walk: FrameWalk | None = None
         try:
-            if is_skippable(window.view(position, 4)):
+            if window.end - position >= 4 and is_skippable(window.buffer, position - window.start):
                 position = _skippable_end(window, position, decoder)
                 continue
             walk = FrameWalk(window, position)
@@ -110,14 +110,14 @@ def _frame_begins(window: Window, position: int) -> bool:
     if not window.need(position, 4):
         return window.end == position
     head = window.view(position, 4)
-    return head == FRAME_MAGIC or is_skippable(head)
+    return head == FRAME_MAGIC or is_skippable(bytes(head))
 
 
 def _skippable_end(window: Window, position: int, decoder: FrameDecoder) -> int:
     """Return where the skippable frame at `position` ends. Raises BrokenFrame if its length cannot be."""
     if not window.need(position, SKIPPABLE_HEADER):
         raise CutFrame("the file ends inside a frame header")
-    length = skippable_length(window.view(position, SKIPPABLE_HEADER)) or SKIPPABLE_HEADER
+    length = skippable_length(bytes(window.view(position, SKIPPABLE_HEADER))) or SKIPPABLE_HEADER
     end = position + length
     if length <= HELD:
         if not window.need(position, length):

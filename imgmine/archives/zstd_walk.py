@@ -1,9 +1,10 @@
 """zstd as it is stored (RFC 8878): frame headers, block headers, skippable frames, and where a frame ends.
 
-A walk over a frame's block headers, three bytes each, costs next to nothing and needs no content size in the header. What
-it counts also bounds the decoded size, so that nothing is decoded on trust. Decoding is `zstd_decoder`'s.
+A walk over a frame's block headers, three bytes each, costs next to nothing and needs no content size in the header.
+What it counts also bounds the decoded size, so that nothing is decoded on trust. Decoding is `zstd_decoder`'s.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from imgmine.archives.window import Window
@@ -18,8 +19,10 @@ HELD = 8 << 20
 # What stays in hand behind the walk through a larger frame: if the walk went astray, the next frame is looked for here.
 RETAINED = 512 << 10
 
-_LONGEST_HEADER = 18
+_ID_SIZES = (0, 1, 2, 4)
+_CHECKSUM, _RESERVED, _SINGLE_SEGMENT, _SIZE_OF_32_BITS = 0x04, 0x08, 0x20, 0x80
 _LARGEST_BLOCK = 128 << 10
+_REPEATED_KIND, _COMPRESSED_KIND, _RESERVED_KIND = 2, 4, 6
 # No encoder writes empty blocks but as the last; a hole of zeros in a file reads as one after the other.
 _MOST_EMPTY_BLOCKS = 1 << 10
 
@@ -43,23 +46,34 @@ class FrameHeader(NamedTuple):
         length: bytes of the header, magic included.
         content_size: bytes that the frame decodes to, where it says so.
         dictionary_id: 0 where it names none.
-        checksum: whether four bytes of checksum follow the last block.
+        checksum_length: bytes that follow the last block: 4 or none.
         largest_block: no block may be larger than this, stored or decoded.
     """
 
     length: int
     content_size: int | None
     dictionary_id: int
-    checksum: bool
+    checksum_length: int
     largest_block: int
 
+    def with_content_size(self, size: int) -> bytes:
+        """Return the same header, but with a content size (of 32 bits): where there was none, three bytes longer."""
+        id_size = self.length - 6
+        descriptor = _SIZE_OF_32_BITS | _SINGLE_SEGMENT | (_CHECKSUM if self.checksum_length else 0)
+        return (
+            FRAME_MAGIC
+            + bytes((descriptor | _ID_SIZES.index(id_size),))
+            + self.dictionary_id.to_bytes(id_size, "little")
+            + size.to_bytes(4, "little")
+        )
 
-def is_skippable(head: bytes | memoryview) -> bool:
-    """Tell whether a skippable frame begins so."""
-    return len(head) >= 4 and head[0] >> 4 == 5 and head[1:4] == DICTIONARY_FRAME_MAGIC[1:]
+
+def is_skippable(content: bytes | bytearray, at: int = 0) -> bool:
+    """Tell whether a skippable frame begins at `content[at:]`."""
+    return content.startswith(DICTIONARY_FRAME_MAGIC[1:], at + 1) and content[at] >> 4 == 5
 
 
-def skippable_length(head: bytes | memoryview) -> int | None:
+def skippable_length(head: bytes) -> int | None:
     """Return the length, header included, of the skippable frame that begins with `head` (8 bytes); None for others.
 
     For the dictionary of a remote file: fetch 8 bytes, then this many, and give them to `leading_dictionary`.
@@ -69,40 +83,48 @@ def skippable_length(head: bytes | memoryview) -> int | None:
     return SKIPPABLE_HEADER + int.from_bytes(head[4:8], "little")
 
 
-def parse_frame_header(head: bytes | memoryview) -> FrameHeader:
-    """Read the header of a data frame from its first bytes (18 are always enough).
+@lru_cache(maxsize=256)  # the frames of a file mostly have the same
+def parse_frame_header(head: bytes) -> FrameHeader:
+    """Read the header of a data frame; `head` is all of it, or all there is.
 
     Raises:
         CutFrame: `head` ends inside the header.
         BrokenFrame: this is no frame header.
     """
-    if len(head) < 5:
+    if len(head) < 5 or len(head) < header_length(head[4]):
         raise CutFrame("the file ends inside a frame header")
     if head[:4] != FRAME_MAGIC:
         raise BrokenFrame("no zstd frame begins here")
     descriptor = head[4]
-    if descriptor & 0x08:
+    if descriptor & _RESERVED:
         raise BrokenFrame("a reserved bit of the frame header is set")
-    single_segment = bool(descriptor & 0x20)
-    id_size = (0, 1, 2, 4)[descriptor & 3]
-    size_size = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
-    at = 5 if single_segment else 6
-    length = at + id_size + size_size
-    if len(head) < length:
-        raise CutFrame("the file ends inside a frame header")
-    content_size = int.from_bytes(head[at + id_size : length], "little") + (256 if size_size == 2 else 0)
-    if single_segment:
+    id_at = 5 if descriptor & _SINGLE_SEGMENT else 6
+    size_at = id_at + _ID_SIZES[descriptor & 3]
+    size_size = header_length(descriptor) - size_at
+    content_size = int.from_bytes(head[size_at : size_at + size_size], "little") + (256 if size_size == 2 else 0)
+    if descriptor & _SINGLE_SEGMENT:
         window = content_size
     else:
         window = 1 << (10 + (head[5] >> 3))
         window += (window >> 3) * (head[5] & 7)
     return FrameHeader(
-        length=length,
+        length=header_length(descriptor),
         content_size=content_size if size_size else None,
-        dictionary_id=int.from_bytes(head[at : at + id_size], "little"),
-        checksum=bool(descriptor & 0x04),
+        dictionary_id=int.from_bytes(head[id_at:size_at], "little"),
+        checksum_length=4 if descriptor & _CHECKSUM else 0,
         largest_block=min(window, _LARGEST_BLOCK),
     )
+
+
+def header_length(descriptor: int) -> int:
+    """Return the length of a frame header, magic included, from its fifth byte."""
+    single_segment = descriptor & _SINGLE_SEGMENT
+    size_size = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
+    return (5 if single_segment else 6) + _ID_SIZES[descriptor & 3] + size_size
+
+
+_HEADER_LENGTHS = tuple(map(header_length, range(256)))
+_LONGEST_HEADER = max(_HEADER_LENGTHS)
 
 
 class FrameWalk:
@@ -117,41 +139,47 @@ class FrameWalk:
     __slots__ = ("_empty", "done", "header", "least", "most", "offset", "position")
 
     def __init__(self, window: Window, offset: int) -> None:
-        """Read the header of the frame at `offset`. Raises BrokenFrame."""
-        window.need(offset, _LONGEST_HEADER)
-        self.header = parse_frame_header(window.view(offset, _LONGEST_HEADER))
+        """Read the header of the frame at `offset`, and walk as far as is in hand. Raises BrokenFrame."""
+        if window.end - offset < _LONGEST_HEADER:
+            window.need(offset, _LONGEST_HEADER)
+        at = offset - window.start
+        buffer = window.buffer
+        length = _HEADER_LENGTHS[buffer[at + 4]] if window.end - offset > 4 else 0
+        self.header = parse_frame_header(bytes(buffer[at : min(at + length, window.end - window.start)]))
         self.offset = offset
-        self.position = offset + self.header.length
+        self.position = offset + length
         self.most = self.least = self._empty = 0
         self.done = False
+        self.advance(window)
 
     def advance(self, window: Window) -> None:
         """Walk over the block headers in hand. Raises BrokenFrame at one that cannot be."""
         buffer, start = window.buffer, window.start
         at, end = self.position - start, window.end - start - 3
         largest_block = self.header.largest_block
+        most, least = self.most, self.least
         while at <= end:
             block = buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16
-            kind, size = block >> 1 & 3, block >> 3
-            if kind == 3 or size > largest_block:
-                self.position = start + at
+            size = block >> 3
+            kind = block & 6
+            if size > largest_block or kind == _RESERVED_KIND:
                 raise BrokenFrame("a block header that cannot be")
-            if kind == 2:
-                self.most += largest_block
+            if kind == _COMPRESSED_KIND:
+                most += largest_block
             else:
-                self.most += size
-                self.least += size
-            at += 4 if kind == 1 else size + 3
+                most += size
+                least += size
+            at += 4 if kind == _REPEATED_KIND else size + 3
             if block & 1:
                 self.done = True
-                at += 4 if self.header.checksum else 0
+                at += self.header.checksum_length
                 break
-            if size == 0:
+            if not size:
                 self._empty += 1
                 if self._empty > _MOST_EMPTY_BLOCKS:
-                    self.position = start + at
                     raise BrokenFrame("more empty blocks than any encoder writes")
         self.position = start + at
+        self.most, self.least = most, least
 
     def further(self, window: Window) -> None:
         """Have the next block header in hand and walk on. Raises CutFrame at the end of the file, and BrokenFrame."""
