@@ -55,9 +55,9 @@ def anomaly_scores(
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
     """Score the vectors of one archive."""
     archive = context.partition_key
-    opened = store.open()
     started = time.monotonic()
     with explained():
+        opened = store.open()
         try:
             model = current_gmm(opened)
         except NoMixture as missing:

@@ -30,10 +30,10 @@ def dataset(
     It covers what has been mined so far, and is the same in whatever order that happened.
     """
     assert archives.name is not None
-    opened = store.open()
     started = time.monotonic()
     known = context.instance.get_dynamic_partitions(archives.name)
     with explained(), scratch_folder(store.scratch_root, "dataset", "all") as scratch:
+        opened = store.open()
         summary = warehouse.own(opened, scratch, known)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(summary.digest),

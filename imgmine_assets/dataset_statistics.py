@@ -28,9 +28,9 @@ from resources.warehouse import WarehouseResource
 )
 def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The warehouse: a view of each table over all archives, the funnel, ownership; dbt's reports are made in it."""
-    opened = store.open()
     started = time.monotonic()
     with explained(), scratch_folder(store.scratch_root, "dataset_statistics", "all") as scratch:
+        opened = store.open()
         path = warehouse.build(opened, scratch)
         with duckdb.connect(str(path), read_only=True) as connection:
             plots = statistics_plots(connection)

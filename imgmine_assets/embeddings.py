@@ -39,9 +39,9 @@ _NAME = "embeddings"
 def embeddings(context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The embedding model over the previews: a float16 vector for each image, L2-normalised."""
     archive = context.partition_key
-    opened = store.open()
     started = time.monotonic()
     with explained():
+        opened = store.open()
         embedder = models.load_embedder()
         gated = read_table(opened, "images", archive)
         inputs = fingerprint(images=gated.digest, model=embedder.version, code_version=stage.CODE_VERSION)

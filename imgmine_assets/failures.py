@@ -11,7 +11,8 @@ from imgmine.errors import ImgmineError
 from imgmine.scratch import StageBusy
 from imgmine.store.base import NotInStore, StoreRefused
 
-# Network and store come back; an item that is dark, bytes that are wrong or an input that is missing do not.
+# Network and store come back; an item that is dark, bytes that are wrong, an input that is missing or credentials that
+# are refused do not.
 PASSING = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 

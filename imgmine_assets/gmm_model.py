@@ -42,9 +42,9 @@ def gmm_model(
 
     The reference is the folder IMGMINE_REFERENCE, or else a seeded sample of the dataset's own images.
     """
-    opened = store.open()
     started = time.monotonic()
     with explained():
+        opened = store.open()
         embedder = models.load_embedder()
         if models.reference_folder is not None:
             with DecoderPool() as decoders:

@@ -49,9 +49,9 @@ def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Materi
     One decode, in a process of its own, gives the verdict, the preview and the perceptual hash.
     """
     archive = context.partition_key
-    opened = store.open()
     started = time.monotonic()
     with explained():
+        opened = store.open()
         files = read_table(opened, "files", archive)
         inputs = fingerprint(files=files.digest, code_version=stage.CODE_VERSION)
         with scratch_folder(store.scratch_root, _NAME, archive) as scratch, DecoderPool() as decoders:

@@ -45,11 +45,13 @@ def raw_archives(
     archive = context.partition_key
     started = time.monotonic()
     with explained(), scratch_folder(store.scratch_root, "raw_archives", archive):
+        opened = store.open()
+        opened.check()  # before gigabytes are fetched for a store that does not take them
         item = archive_org.item(archive)
         context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(warc_bytes(item))}")
         archive_org.fetch(item, log_progress(context.log, "download"))
         manifest = manifest_bytes(item)
-        store.open().put_bytes(manifest_key(archive), manifest)
+        opened.put_bytes(manifest_key(archive), manifest)
         wrong = _wrong_files(item, archive_org)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(manifest)),
@@ -58,7 +60,7 @@ def raw_archives(
             "bytes": warc_bytes(item),
             "published": item.publicdate.isoformat() if item.publicdate else "unknown",
             "seconds": round(time.monotonic() - started, 2),
-            "dagster/uri": store.open().uri(manifest_key(archive)),
+            "dagster/uri": opened.uri(manifest_key(archive)),
             "cache": dg.MetadataValue.path(str(archive_org.archive_folder(archive))),
             "item": dg.MetadataValue.url(archive_org.item_page(archive)),
         },

@@ -58,9 +58,9 @@ def unique_files(
     gives one still, from a frame that its own hash decides.
     """
     archive = context.partition_key
-    opened = store.open()
     started = time.monotonic()
     with explained():
+        opened = store.open()
         item = read_manifest(opened.get_bytes(manifest_key(archive)))
         inputs = extract.inputs_fingerprint(item)
         as_before = unchanged(opened, _TABLES, archive, inputs, _SHARDS)
