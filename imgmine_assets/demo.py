@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from imgmine.demo.archives import make_archives
+from imgmine.demo.reference import make_reference
 from imgmine.demo.server import serve
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings
@@ -20,6 +21,9 @@ from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import Outcome, mine, run_job
 from imgmine_assets.shown import count_values
 from imgmine_assets.ui import free_port, show, start_ui
+
+
+_REFERENCE = "reference"
 
 
 class NotADemo(ImgmineError):
@@ -39,7 +43,7 @@ def run_demo(settings: Settings, seed: int, port: int | None) -> bool:
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     click.echo(f"{len(identifiers)} archives in Imgur's format, {readable_bytes(size)}, in {root}")
     with serve(root) as server:
-        settings = replace(settings, archive_org=server.url)
+        settings = replace(settings, archive_org=server.url, reference=settings.reference or root / _REFERENCE)
         outcomes = _mine_everything(settings, identifiers)
         for outcome in outcomes:
             if not outcome.succeeded:
@@ -48,7 +52,7 @@ def run_demo(settings: Settings, seed: int, port: int | None) -> bool:
             f"{len(outcomes)} runs in {readable_seconds(time.monotonic() - started)}; the store: {settings.store}"
         )
         if port is not None:
-            _serve_ui(port, server.url)
+            _serve_ui(port, settings)
     return all(outcome.succeeded for outcome in outcomes)
 
 
@@ -61,6 +65,7 @@ def _archives_in(root: Path, seed: int) -> list[str]:
             click.echo(f"\r  {archive}: {done} of {total} records ", nl=done == total, err=True)
 
         make_archives(root, seed, progress=tell if sys.stderr.isatty() else None)
+        make_reference(root / _REFERENCE, seed)
         complete.touch()
     return sorted(path.name for path in root.iterdir() if (path / "item.json").exists())
 
@@ -100,7 +105,7 @@ def _mine_everything(settings: Settings, identifiers: list[str]) -> list[Outcome
             click.echo(f"Mining {identifier} ({number} of {len(identifiers)})")
             outcomes += mine(defs, instance, [identifier])
             click.echo(f"  {summary(store, identifier)}")
-        click.echo("Fitting the mixture to a sample of the embeddings")
+        click.echo("Fitting the mixture to the reference images")
         outcomes.append(run_job(defs, instance, "fit_gmm"))
         for identifier in identifiers:
             click.echo(f"Scoring {identifier}")
@@ -110,10 +115,12 @@ def _mine_everything(settings: Settings, identifiers: list[str]) -> list[Outcome
     return outcomes
 
 
-def _serve_ui(port: int, archive_org: str) -> None:
+def _serve_ui(port: int, settings: Settings) -> None:
     port = free_port(port)
     click.echo("Starting the Dagster UI …")
-    child = start_ui(port, {"IMGMINE_ARCHIVE_ORG": archive_org})
+    child = start_ui(
+        port, {"IMGMINE_ARCHIVE_ORG": settings.archive_org, "IMGMINE_REFERENCE": str(settings.reference)}
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         click.echo(f"\n  The Dagster UI is at {url} — the graph: {url}/asset-groups. Ctrl-C ends it.\n")
