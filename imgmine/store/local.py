@@ -4,6 +4,7 @@ Files are written beside their place under a hidden name, flushed to the disk, a
 """
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -26,7 +27,7 @@ from imgmine.store.base import (
     check_range,
 )
 
-# A draft that nobody has written to for this long was left by a process that was killed.
+# Where files cannot be locked: a draft that nobody has written to for this long was left by a killed process.
 _ABANDONED_AFTER_S = 3600
 
 _NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -50,7 +51,7 @@ class LocalStore(Store):
         try:
             _make_folder(path.parent)
             self._remove_abandoned(path.parent)
-            with pending.open("xb") as stream:
+            with _open_held(pending) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -73,8 +74,7 @@ class LocalStore(Store):
                 if entry.name.startswith(PENDING):
                     # Gone by itself meanwhile, or another user's: neither is in the way of this put.
                     with suppress(OSError):
-                        if time.time() - entry.stat().st_mtime > _ABANDONED_AFTER_S:
-                            Path(entry.path).unlink()
+                        _remove_if_abandoned(Path(entry.path))
 
     def put_file(self, key: str, source: Path) -> None:
         with source.open("rb") as stream, self._writing(key) as out:
@@ -172,6 +172,31 @@ class LocalStore(Store):
             os.scandir(self.root).close()
         except OSError as error:
             raise _explained(error, self.url) from error
+
+
+def _open_held(draft: Path) -> BinaryIO:
+    """Make the draft, and hold a lock on it, which is the kernel's and goes with the process."""
+    while True:
+        stream = draft.open("xb")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError:
+            return stream  # no locks on this file system
+        if draft.exists():
+            return stream
+        stream.close()  # between the two calls it was taken for one that nobody holds
+
+
+def _remove_if_abandoned(draft: Path) -> None:
+    with draft.open("r+b") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:
+            if time.time() - draft.stat().st_mtime < _ABANDONED_AFTER_S:
+                return
+        draft.unlink()
 
 
 def _make_folder(folder: Path) -> None:

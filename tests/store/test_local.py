@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -51,18 +52,30 @@ def test_a_put_that_fails_leaves_the_former_object_and_no_draft(store: LocalStor
     assert files(store) == ["files/0.tar"]
 
 
-def test_the_draft_of_a_killed_process_is_never_listed_and_removed_once_it_is_old(store: LocalStore) -> None:
+def test_the_draft_of_a_killed_process_is_never_listed_and_goes_with_the_next_put_beside_it(
+    store: LocalStore, tmp_path: Path
+) -> None:
     store.put_bytes("files/0.tar", b"0")
-    old, recent = (store.root / "files" / f".pending-{name}" for name in ("old", "recent"))
-    for draft in (old, recent):
-        draft.write_bytes(b"half a sha")
-    two_hours_ago = time.time() - 7200
-    os.utime(old, (two_hours_ago, two_hours_ago))
+    left = store.root / "files" / ".pending-left"
+    left.write_bytes(b"half a sha")
     assert [stored.key for stored in store.list("")] == ["files/0.tar"]
     LocalStore(store.root).put_bytes("files/1.tar", b"1")
-    assert not old.exists()
-    assert recent.exists()  # its writer may be alive
+    assert not left.exists()
     assert [stored.key for stored in store.list("")] == ["files/0.tar", "files/1.tar"]
+
+
+def test_a_draft_whose_writer_is_alive_is_left_alone(store: LocalStore, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    os.mkfifo(slow)
+    writer = threading.Thread(target=store.put_file, args=("files/0.tar", slow), daemon=True)
+    writer.start()
+    with slow.open("wb") as source:
+        while not list(store.root.glob("files/.pending-*")):
+            time.sleep(0.01)
+        LocalStore(store.root).put_bytes("files/1.tar", b"1")
+        source.write(b"0")
+    writer.join(10)
+    assert files(store) == ["files/0.tar", "files/1.tar"]
 
 
 def test_empty_folders_are_no_objects(store: LocalStore) -> None:
