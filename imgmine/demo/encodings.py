@@ -21,14 +21,14 @@ REMOVED_SIZE = 503
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What the gate should say of a file; for a video, of its still. None stands for what no reader can know."""
+    """What the gate should say of a file; for a video, of its still. None stands for what Pillow refuses to say."""
 
     decision: str
     width: int | None
     height: int | None
     mode: str | None
     format: str | None
-    frames: int = 1
+    frames: int | None = 1
     exif_copyright: str | None = None
 
 
@@ -172,6 +172,8 @@ def png_small(image: Image.Image, rng: Random) -> Payload:
 
 def png_animated(image: Image.Image, rng: Random) -> Payload:
     """Return an animated PNG of three frames, RGB."""
+    image = image.copy()
+    image.thumbnail((320, 320))
     frames = _frames(image, 3)
     body = _saved(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=120)
     return Payload(body, "image/png", _kept(frames[0], "PNG", frames=3))
@@ -210,13 +212,19 @@ def png_corrupt(image: Image.Image, rng: Random) -> Payload:
 def png_bad_header(image: Image.Image, rng: Random) -> Payload:
     """Return a PNG whose header has a colour type that does not exist."""
     body = png_file(240, 180, 8, 7, zlib.compress(rng.randbytes(600)))
-    return Payload(body, "image/png", Gate("undecodable", None, None, None, None))
+    return Payload(body, "image/png", Gate("undecodable", None, None, None, None, None))
 
 
 def png_bomb(image: Image.Image, rng: Random) -> Payload:
     """Return a small PNG whose header speaks of 2.5 thousand million pixels."""
     body = png_file(50_000, 50_000, 8, 2, zlib.compress(bytes(200_000), 9))
-    return Payload(body + rng.randbytes(8), "image/png", Gate("bomb", 50_000, 50_000, "RGB", "PNG"))
+    return Payload(body + rng.randbytes(8), "image/png", Gate("bomb", None, None, None, None, None))
+
+
+def png_large_bomb(image: Image.Image, rng: Random) -> Payload:
+    """Return a small PNG of 120 million pixels: too many for the gate, though Pillow only warns."""
+    body = png_file(12_000, 10_000, 8, 2, zlib.compress(bytes(200_000), 9))
+    return Payload(body + rng.randbytes(8), "image/png", Gate("bomb", 12_000, 10_000, "RGB", "PNG"))
 
 
 def png_file(width: int, height: int, depth: int, colour_type: int, data: bytes, text: bytes = b"") -> bytes:
@@ -279,7 +287,7 @@ def gif_bomb(image: Image.Image, rng: Random) -> Payload:
         + b"\x00\x02\x02\x44\x01\x00;"
         + rng.randbytes(8)
     )
-    return Payload(body, "image/gif", Gate("bomb", 65_535, 65_535, "P", "GIF"))
+    return Payload(body, "image/gif", Gate("bomb", None, None, None, None, None))
 
 
 def webp(image: Image.Image, rng: Random) -> Payload:
@@ -314,9 +322,17 @@ def _frames(image: Image.Image, count: int) -> list[Image.Image]:
 
 # Of each video, for the still: width, height.
 _MP4 = {
+    "bridge_pan": (480, 320),
+    "butterfly_zoom": (400, 300),
     "coffee_zoom": (400, 400),
+    "colosseum_zoom": (480, 300),
+    "dandelions_pan": (384, 288),
+    "dolphin_zoom": (480, 270),
+    "kingfisher_pan": (480, 270),
     "kitten_zoom": (480, 270),
     "meerkats_pan": (480, 270),
+    "panda_zoom": (426, 320),
+    "picchu_pan": (480, 270),
     "reef_pan": (426, 240),
     "rocket_rise": (320, 480),
     "stream_pan": (384, 288),

@@ -27,7 +27,8 @@ _OFFERED = {
 }
 _FAILING_FORMS = """
     jpeg_grey jpeg_cmyk jpeg_small jpeg_no_end jpeg_cut jpeg_cut_with_thumbnail png_rgba png_palette png_grey png_small
-    png_16_bit_grey png_corrupt png_bad_header png_bomb png_of_503_bytes gif gif_still gif_bomb webp_alpha webp_animated
+    png_16_bit_grey png_corrupt png_bad_header png_bomb png_large_bomb png_of_503_bytes gif gif_still gif_bomb
+    webp_alpha webp_animated
 """
 FAILING_FORMS = frozenset(_FAILING_FORMS.split())
 
@@ -106,7 +107,7 @@ class Host:
 
     def picture(self, form: str) -> Body:
         """Return a new picture in `form`, of a subject that people put on the host; a PNG is rarely a photograph."""
-        rarely = {"photograph": 0.25, "meme": 0.5} if form.startswith("png") else {}
+        rarely = {"photograph": 0.12, "meme": 0.3} if form.startswith("png") else {}
         weights = [weight * rarely.get(subject, 1.0) for subject, weight in SUBJECTS.items()]
         subject = self.rng.choices(list(SUBJECTS), weights=weights)[0]
         return Body(subject, f"{self.rng.getrandbits(64):016x}", form)

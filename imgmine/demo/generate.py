@@ -13,10 +13,10 @@ from imgmine.demo.archives import make_archives
 from imgmine.demo.damage import Damage
 from imgmine.demo.exchanges import Kind
 
-# At this scale files are as large as the collection's photographs: some 200 KB a JPEG, 300 KB a file on average.
+# At this scale files are as large as the collection's photographs: some 200 KB a JPEG.
 LARGE_SCALE = 2.6
 # Compressed bytes for each response record at that scale.
-_BYTES_PER_RECORD = {Kind.APRIL: 73_000, Kind.MAY_3: 165_000, Kind.MAY_15: 235_000}
+_BYTES_PER_RECORD = {Kind.APRIL: 95_000, Kind.MAY_3: 170_000, Kind.MAY_15: 175_000}
 
 
 def records_for(gib: float, kind: Kind) -> int:

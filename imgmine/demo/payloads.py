@@ -43,6 +43,7 @@ ORIGINALS: dict[str, Maker] = {
         encodings.png_corrupt,
         encodings.png_bad_header,
         encodings.png_bomb,
+        encodings.png_large_bomb,
         encodings.png_of_503_bytes,
         encodings.gif,
         encodings.gif_still,
@@ -62,7 +63,7 @@ _OTHERS: dict[str, Maker] = {
     **{f"thumbnail_{letter}": encodings.thumbnail(letter) for letter in encodings.THUMBNAILS},
 }
 # Forms that show no drawn picture: nothing is drawn for them.
-_BLIND = frozenset({"mp4", "webm", "lesser_mp4", "png_bad_header", "png_bomb", "gif_bomb"})
+_BLIND = frozenset({"mp4", "webm", "lesser_mp4", "png_bad_header", "png_bomb", "png_large_bomb", "gif_bomb"})
 _NOTHING = Image.new("RGB", (1, 1))
 
 

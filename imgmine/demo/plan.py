@@ -69,7 +69,7 @@ _ONCE: dict[Kind, tuple[str, ...]] = {
             "png_corrupt",
             "png_animated",
         ),
-        *("jpeg_grey", "gif_bomb", "webp_animated", "gif", "mp4", "webm", "png_palette", "png_grey"),
+        *("jpeg_grey", "png_large_bomb", "gif_bomb", "webp_animated", "gif", "mp4", "webm", "png_palette", "png_grey"),
     ),
 }
 

@@ -1,5 +1,7 @@
+import hashlib
 import io
 import warnings
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageFile
@@ -9,6 +11,7 @@ from imgmine.demo.encodings import Gate, removed_picture
 from imgmine.demo.exchanges import FAILING_FORMS, Kind
 from imgmine.demo.payloads import ORIGINALS, Body, make
 from imgmine.demo.pictures_drawn import SUBJECTS, draw
+from imgmine.images.decoder_pool import DecoderPool, StillRequest
 from tests.demo.demo_archives import ReadBack
 
 A, B, C = Kind.APRIL, Kind.MAY_3, Kind.MAY_15
@@ -178,6 +181,21 @@ def test_pillow_agrees_with_what_the_gate_should_say(form: str, subject: str) ->
         assert (judged.decision != "kept") == (form in FAILING_FORMS)
         if judged.width is not None:
             assert judged == payload.gate
+
+
+def test_every_video_gives_a_still_of_the_size_that_is_told(tmp_path: Path) -> None:
+    payloads = [make(Body("photograph", f"film{number}", form), 1.0) for form in ("mp4", "webm") for number in range(20)]
+    requests = []
+    for number, payload in enumerate(payloads):
+        path = tmp_path / f"{number}"
+        path.write_bytes(payload.body)
+        digest = hashlib.blake2b(payload.body, digest_size=32).digest()
+        requests.append(StillRequest(path, 0, len(payload.body), digest))
+    assert len({request.blake2b for request in requests}) == len(requests)
+    with DecoderPool() as pool:
+        for result, payload in zip(pool.stills(requests), payloads, strict=True):
+            assert result.png is not None
+            assert judged_by_pillow(result.png) == payload.gate
 
 
 def test_a_cut_jpeg_with_a_whole_thumbnail_has_an_end_marker_in_it() -> None:
