@@ -184,7 +184,8 @@ def test_pillow_agrees_with_what_the_gate_should_say(form: str, subject: str) ->
 
 
 def test_every_video_gives_a_still_of_the_size_that_is_told(tmp_path: Path) -> None:
-    payloads = [make(Body("photograph", f"film{number}", form), 1.0) for form in ("mp4", "webm") for number in range(20)]
+    bodies = [Body("photograph", f"film{number}", form) for form in ("mp4", "webm") for number in range(20)]
+    payloads = [make(body, 1.0) for body in bodies]
     requests = []
     for number, payload in enumerate(payloads):
         path = tmp_path / f"{number}"
