@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from imgmine_assets.code_location import create_linked_run, execute_here
 from imgmine_assets.dead_runs import end_dead_runs, marked_as_running
 from imgmine_assets.failed_archives import describe
 from imgmine_assets.partitions import add_archives
@@ -36,15 +37,12 @@ def run_job(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archiv
     run_id = str(uuid.uuid4())
     # dbt prints a line for each of its tests; on the terminal the log's messages are enough.
     with marked_as_running(instance, run_id), contextlib.redirect_stdout(io.StringIO()):
-        result = defs.resolve_job_def(job).execute_in_process(
-            instance=instance, partition_key=archive, raise_on_error=False, run_config=_CONSOLE, run_id=run_id
-        )
-    if result.success:
-        return Outcome(job, archive, result.run_id, "")
-    run = instance.get_run_by_id(result.run_id)
-    assert run is not None
+        definition = defs.resolve_job_def(job)
+        run = create_linked_run(definition, instance, run_id, archive, _CONSOLE)
+        if execute_here(definition, instance, run):
+            return Outcome(job, archive, run_id, "")
     failure = describe(instance, {archive or "": run})[0]
-    return Outcome(job, archive, result.run_id, f"{failure.step}: {failure.reason}")
+    return Outcome(job, archive, run_id, f"{failure.step}: {failure.reason}")
 
 
 def mine(defs: dg.Definitions, instance: dg.DagsterInstance, archives: Sequence[str]) -> list[Outcome]:

@@ -8,13 +8,11 @@ import sys
 import time
 import webbrowser
 from collections.abc import Mapping
-from pathlib import Path
 
 import requests
 
 from imgmine.errors import ImgmineError
-
-_WORKSPACE = Path(__file__).resolve().parents[1] / "workspace.yaml"
+from imgmine_assets.code_location import WORKSPACE
 
 
 class UiFailed(ImgmineError):
@@ -35,7 +33,7 @@ def free_port(wanted: int) -> int:
 
 def start_ui(port: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start `dagster dev` over the graph, on loopback, and return it once the UI answers."""
-    command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(_WORKSPACE)]
+    command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(WORKSPACE)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     child = subprocess.Popen(command, env={**os.environ, **environ})
     deadline = time.monotonic() + 120
