@@ -112,13 +112,21 @@ def explain(query: str) -> None:
 
     QUERY is a BLAKE2b-256 in hexadecimal, a URL, or the path of a picture file.
     """
+    from imgmine.dataset.explain import NotAQuery
     from imgmine.dataset.explain import explain as explain_query
     from imgmine.dataset.explanation_text import render
     from imgmine.store.opening import open_store
 
     settings: Settings = load_settings()
     store = open_store(settings.store, settings.s3_endpoint)
-    explanation = explain_query(query, store, settings.mirror, settings.archive_org)
+    try:
+        explanation = explain_query(query, store, settings.mirror, settings.archive_org)
+    except NotAQuery as error:
+        raise click.UsageError(str(error)) from error
     click.echo(render(explanation))
     if not explanation.known:
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
