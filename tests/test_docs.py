@@ -1,0 +1,41 @@
+"""What the documents say of columns, decisions and settings is what the code has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
+from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, RECORDS, embeddings_schema
+
+ROOT = Path(__file__).parents[1]
+SCHEMAS = {
+    "records": RECORDS,
+    "files": FILES,
+    "images": IMAGES,
+    "embeddings": embeddings_schema(1),
+    "anomaly_scores": ANOMALY_SCORES,
+}
+DECISIONS = {"records": RecordDecision, "images": ImageDecision, "anomaly_scores": ScoreDecision}
+
+
+def section(table: str) -> str:
+    [found] = re.findall(rf"^## `{table}`$(.*?)(?=^## |\Z)", (ROOT / "docs/tables.md").read_text(), re.M | re.S)
+    return str(found)
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_the_document_of_the_tables_has_every_column_and_decision_in_order(table: str) -> None:
+    decisions = [decision.value for decision in DECISIONS.get(table, ())]
+    assert re.findall(r"^\| `(\w+)` \|", section(table), re.M) == [*SCHEMAS[table].names, *decisions]
+
+
+def test_every_setting_that_the_code_reads_is_in_the_example() -> None:
+    read = set(re.findall(r'"(IMGMINE_\w+)"', (ROOT / "imgmine/settings.py").read_text()))
+    assert read == set(re.findall(r"^#(IMGMINE_\w+)=", (ROOT / ".env.example").read_text(), re.M))
+
+
+def test_links_within_the_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
