@@ -3,6 +3,7 @@
 The rules that lead to a decision live where they are applied, not here.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -42,3 +43,35 @@ class ScoreDecision(StrEnum):
 
     KEPT = "kept"
     ANOMALOUS = "anomalous"
+
+
+# In words, for tables and reports: what is true of a record or file with this decision.
+RECORD_MEANINGS: Mapping[str, str] = {
+    RecordDecision.KEPT: "an original; its file is in the dataset",
+    RecordDecision.DUPLICATE: "the same bytes as a kept record",
+    RecordDecision.DOWNSCALED_COPY: "a smaller copy that the source made, by its URL",
+    RecordDecision.LESSER_COPY: "another format of a picture whose better original is kept",
+    RecordDecision.NO_MEDIA: "no picture or video, by its URL or its bytes",
+    RecordDecision.REDIRECT: "HTTP 3xx",
+    RecordDecision.ERROR_STATUS: "another HTTP status than 200",
+    RecordDecision.REMOVED: "the source's picture for what it has removed, or a redirect to it",
+    RecordDecision.TRUNCATED: "the body is shorter than it should be",
+    RecordDecision.EMPTY: "HTTP 200 without a body",
+    RecordDecision.REVISIT: "the crawler had stored the same body before",
+    RecordDecision.BLOCKED: "taken down, or on a list of hashes",
+    RecordDecision.NOT_FETCHED: "not read: only a selection was wanted",
+    RecordDecision.DAMAGED: "bytes that no reader could make sense of",
+}
+IMAGE_MEANINGS: Mapping[str, str] = {
+    ImageDecision.KEPT: "passed the gate",
+    ImageDecision.UNDECODABLE: "the decoder refused it",
+    ImageDecision.TRUNCATED: "the picture ends early",
+    ImageDecision.BOMB: "more than 89 megapixels by its header",
+    ImageDecision.MODE: "not RGB: grey, palette, transparency, CMYK",
+    ImageDecision.SIZE: "a side below 128 pixels",
+    ImageDecision.BLOCKED: "taken down, or on a list of hashes",
+}
+SCORE_MEANINGS: Mapping[str, str] = {
+    ScoreDecision.KEPT: "usual enough among the reference images",
+    ScoreDecision.ANOMALOUS: "below the percentile of the reference images",
+}

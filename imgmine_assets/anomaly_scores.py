@@ -4,8 +4,10 @@ import time
 from collections.abc import Iterator
 
 import dagster as dg
+import pyarrow as pa
 
-from imgmine.decisions import ScoreDecision
+from imgmine.decisions import SCORE_MEANINGS, ScoreDecision
+from imgmine.images.samples import captioned_samples
 from imgmine.models import scores as stage
 from imgmine.models.published_gmm import NoMixture, current_gmm, require_same_embedder
 from imgmine.store.base import Store
@@ -21,6 +23,7 @@ from resources.models import ModelsResource
 from resources.store import StoreResource
 
 _NAME = "anomaly_scores"
+_LEAST_SHOWN, _MOST_SHOWN = 24, 16
 
 
 # Without a mixture nothing is materialized, since the first archives are mined before there is one. Only an asset that
@@ -36,7 +39,7 @@ _NAME = "anomaly_scores"
                 "The log-likelihood of each image under the mixture, its calibrated percentile, and a decision by "
                 "percentile. Nothing is made of it before there is a mixture."
             ),
-            group_name="archive",
+            group_name="models",
             kinds={"parquet"},
             owners=["team:imgmine"],
             code_version=stage.CODE_VERSION,
@@ -87,9 +90,16 @@ def _result(store: Store, archive: str, percentile: float, as_before: bool, seco
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
-            "decisions": shown.counts_table(decisions, "decision"),
-            "log-likelihood": shown.histogram(table["log_likelihood"].to_pylist(), "log-likelihood, nats", "images"),
-            "percentiles": shown.histogram(table["percentile"].to_pylist(), "percentile", "images"),
+            "decisions": shown.counts_table(decisions, "decision", SCORE_MEANINGS),
+            "contact sheets": shown.page(
+                {
+                    **_sheets(store, table, tables["images"]),
+                    "Log-likelihoods": shown.histogram(table["log_likelihood"].to_pylist(), "nats", "images"),
+                    "Percentiles": shown.histogram(
+                        table["percentile"].to_pylist(), "percentile of the reference images", "images"
+                    ),
+                }
+            ),
             "mixture": published.metadata["model"],
             "anomalous below percentile": percentile,
             "dagster/row_count": table.num_rows,
@@ -100,9 +110,27 @@ def _result(store: Store, archive: str, percentile: float, as_before: bool, seco
             **shown.schemas_of({_NAME: ANOMALY_SCORES}),
         },
         check_results=[
-            result("every_image_has_a_score", funnel_problems("scores", **tables, scores=table)),
+            result(
+                "every_image_has_a_score",
+                funnel_problems("scores", **tables, scores=table),
+                f"{table.num_rows} scores",
+            ),
             usual_share(
                 "share_anomalous_is_usual", decisions[ScoreDecision.ANOMALOUS], table.num_rows, percentile / 100, 0.15
             ),
         ],
     )
+
+
+def _sheets(store: Store, scores: pa.Table, images: pa.Table) -> dict[str, str]:
+    """Contact sheets of the images that score lowest and highest, with their percentiles."""
+    ordered = scores.sort_by([("log_likelihood", "ascending"), ("blake2b", "ascending")])
+    ends = {
+        "Least usual, by percentile": ordered.slice(0, _LEAST_SHOWN),
+        "Most usual": ordered.slice(max(0, ordered.num_rows - _MOST_SHOWN)),
+    }
+    sheets = {}
+    for heading, rows in ends.items():
+        captions = {row["blake2b"]: f"{row['percentile']:.1f}%" for row in rows.to_pylist()}
+        sheets[heading] = shown.sheet(captioned_samples(images, captions, store.get_range), "images")
+    return sheets

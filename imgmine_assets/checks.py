@@ -3,6 +3,7 @@
 What is checked is beside the asset or in `imgmine.dataset.funnel`.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import dagster as dg
@@ -10,28 +11,39 @@ import pyarrow as pa
 
 from imgmine.dataset.funnel import check_funnel
 from imgmine_assets.partitions import archives
+from imgmine_assets.shown import rows_table
 
 _PROBLEMS_SHOWN = 20
 
 
 def blocking(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
     """A check that ends the run before what follows: the published rows cannot be relied on."""
-    return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=True, partitions_def=archives)
+    return _of_each_archive(asset, name, description, blocking=True)
 
 
 def warning(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
     """A check that only tells: somebody should look."""
-    return dg.AssetCheckSpec(name, asset=asset, description=description, partitions_def=archives)
+    return _of_each_archive(asset, name, description, blocking=False)
 
 
-def result(name: str, problems: Sequence[str]) -> dg.AssetCheckResult:
-    """The result of a blocking check: it passes where there are no problems."""
-    shown = "\n".join(f"- {problem}" for problem in problems[:_PROBLEMS_SHOWN]) or "none"
+def _of_each_archive(asset: str, name: str, description: str, *, blocking: bool) -> dg.AssetCheckSpec:
+    # Dagster previews checks that know of partitions, and would say so at each start for each of them. Without
+    # partitions, the last archive's result would hide those of all others.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=blocking, partitions_def=archives)
+
+
+def result(name: str, problems: Sequence[str], looked_at: str) -> dg.AssetCheckResult:
+    """The result of a blocking check: it passes where there are no problems. `looked_at` is as `300 records`."""
+    found = f"{len(problems)} problems: {problems[0]}" if problems else "no problem"
+    more = {"problems": rows_table({"problem": "string"}, [[problem] for problem in problems[:_PROBLEMS_SHOWN]])}
     return dg.AssetCheckResult(
         check_name=name,
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"problems": dg.MetadataValue.md(shown), "n": len(problems)},
+        description=f"{looked_at}, {found}",
+        metadata={"number of problems": len(problems), **(more if problems else {})},
     )
 
 
@@ -53,5 +65,5 @@ def usual_share(name: str, count: int, total: int, usual: float, tolerance: floa
         passed=abs(share - usual) <= allowed,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{count} of {total}, {share:.1%}; usually {usual:.0%} ± {allowed:.1%}",
-        metadata={"share": share, "usual": usual, "allowed difference": allowed},
+        metadata={"share": round(share, 4), "usual": usual, "allowed difference": round(allowed, 4)},
     )

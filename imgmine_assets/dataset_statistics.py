@@ -1,11 +1,12 @@
 """`dataset_statistics`: the DuckDB warehouse over all published tables, and the plots of the dataset."""
 
 import time
+from collections.abc import Sequence
 
 import dagster as dg
 import duckdb
 
-from imgmine.dataset.plots import statistics_plots
+from imgmine.dataset.plots import STAGES, statistics_plots
 from imgmine.dataset.warehouse import WAREHOUSE_KEY
 from imgmine.scratch import scratch_folder
 from imgmine_assets import shown
@@ -15,6 +16,8 @@ from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
+
+_TOTALS = "SELECT stage, decision, sum(n)::BIGINT AS n FROM funnel GROUP BY ALL ORDER BY n DESC, decision"
 
 
 @dg.asset(
@@ -34,18 +37,29 @@ def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg
         path = warehouse.build(opened, scratch)
         with duckdb.connect(str(path), read_only=True) as connection:
             plots = statistics_plots(connection)
-            totals = connection.execute(
-                "SELECT stage || ': ' || decision, sum(n)::BIGINT FROM funnel GROUP BY stage, decision ORDER BY ALL"
-            ).fetchall()
+            totals = connection.execute(_TOTALS).fetchall()
+            [(archives,)] = connection.execute("SELECT count(DISTINCT archive) FROM funnel").fetchall()
         warehouse.publish(opened, path)
     return dg.MaterializeResult(
         metadata={
-            **{name: shown.picture(png, "image/png", name) for name, png in plots.items()},
-            "funnel, all archives": dg.MetadataValue.table(
-                records=[dg.TableRecord({"stage: decision": name, "n": n}) for name, n in totals],
-                schema=dg.TableSchema(columns=[dg.TableColumn("stage: decision"), dg.TableColumn("n", "int")]),
+            "funnel": _funnel_table(totals),
+            "plots": shown.page(
+                {name.capitalize(): shown.picture(png, "image/png", name) for name, png in plots.items()}
             ),
+            "archives": archives,
             "seconds": round(time.monotonic() - started, 2),
             "dagster/uri": opened.uri(WAREHOUSE_KEY),
         }
+    )
+
+
+def _funnel_table(totals: Sequence[tuple[str, str, int]]) -> dg.MetadataValue:
+    """The funnel over all archives, stage by stage; shares are of a stage's rows."""
+    of_stage = {stage: sum(n for name, _, n in totals if name == stage) for stage in STAGES}
+    return shown.rows_table(
+        {"stage": "string", "decision": "string", "n": "int", "share of the stage": "string"},
+        [
+            (stage, decision, n, shown.share_bar(n, of_stage[stage]))
+            for stage, decision, n in sorted(totals, key=lambda row: STAGES.index(row[0]))
+        ],
     )

@@ -85,7 +85,11 @@ def _result(store: Store, archive: str, as_before: bool, seconds: float) -> dg.M
             **shown.schemas_of({_NAME: embeddings_schema(dimension_of(table))}),
         },
         check_results=[
-            result("every_image_has_a_vector", funnel_problems("embeddings", **tables, embeddings=table)),
-            result("vectors_are_sound", unsound),
+            result(
+                "every_image_has_a_vector",
+                funnel_problems("embeddings", **tables, embeddings=table),
+                f"{table.num_rows} vectors",
+            ),
+            result("vectors_are_sound", unsound, f"{table.num_rows} vectors"),
         ],
     )

@@ -94,9 +94,7 @@ def _result(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(model.version),
         metadata={
-            "card": dg.MetadataValue.md(_text_alone(card[TEXT].decode())),
-            "choice": shown.picture(card[CHOICE_PLOT], "image/png", "the curve of the choice"),
-            "scores": shown.picture(card[SCORES_PLOT], "image/png", "the histogram of scores"),
+            "card": dg.MetadataValue.md(_self_contained(card)),
             "reference": reference.source,
             "reference images": len(reference.keys),
             "components": chosen["components"],
@@ -109,6 +107,9 @@ def _result(
     )
 
 
-def _text_alone(markdown: str) -> str:
-    """Leave out the pictures, whose files are beside the card in the store and not in the UI."""
-    return "\n".join(line for line in markdown.splitlines() if not line.startswith("!["))
+def _self_contained(card: dict[str, bytes]) -> str:
+    """Return the card's text with its pictures in it: their files are in the store, which the UI does not read."""
+    text = card[TEXT].decode()
+    for name in (CHOICE_PLOT, SCORES_PLOT):
+        text = text.replace(f"({name})", f"({shown.data_uri(card[name], 'image/png')})")
+    return text

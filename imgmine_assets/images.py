@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 
-from imgmine.decisions import ImageDecision
+from imgmine.decisions import IMAGE_MEANINGS, ImageDecision
 from imgmine.images import archive as stage
 from imgmine.images.decoder_pool import DecoderPool
 from imgmine.images.samples import dropped_samples, kept_samples
@@ -82,22 +82,22 @@ def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Materi
         return _result(opened, archive, sheets, as_before, time.monotonic() - started)
 
 
-def _sheets(
-    store: Store, archive: str, files: pa.Table, scratch: Path, decoders: DecoderPool
-) -> dict[str, dg.MetadataValue]:
-    """Contact sheets of kept and of dropped pictures."""
+def _sheets(store: Store, archive: str, files: pa.Table, scratch: Path, decoders: DecoderPool) -> dict[str, str]:
+    """Contact sheets of kept and of dropped pictures, under their headings."""
     table = read_table(store, _NAME, archive).read()
-    samples = {
-        "kept": kept_samples(table, store.get_range),
-        "dropped": dropped_samples(table, files, store.get_range, scratch, decoders=decoders),
+    kept = kept_samples(table, store.get_range)
+    dropped = dropped_samples(table, files, store.get_range, scratch, decoders=decoders)
+    passed = shown.count_values(table, "decision")[ImageDecision.KEPT]
+    return {
+        f"Kept: {len(kept)} of {passed}": shown.sheet(kept, "kept pictures"),
+        f"Dropped: {len(dropped)} of {table.num_rows - passed}, and why": shown.sheet(dropped, "dropped pictures"),
     }
-    return {name: shown.sheet(pictures, name) for name, pictures in samples.items()}
 
 
 def _result(
     store: Store,
     archive: str,
-    sheets: dict[str, dg.MetadataValue],
+    sheets: dict[str, str],
     as_before: bool,
     seconds: float,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -110,9 +110,13 @@ def _result(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
-            "decisions": shown.counts_table(decisions, "decision"),
-            **sheets,
-            "sizes": shown.histogram(_megapixels(table), "megapixels of the kept images", "images"),
+            "decisions": shown.counts_table(decisions, "decision", IMAGE_MEANINGS),
+            "contact sheets": shown.page(
+                {
+                    **sheets,
+                    "Sizes of the kept": shown.histogram(_megapixels(table), "megapixels", "kept pictures"),
+                }
+            ),
             "formats": shown.counts_table(shown.count_values(table, "format"), "format"),
             "dagster/row_count": table.num_rows,
             "unchanged": as_before,
@@ -123,10 +127,15 @@ def _result(
             **shown.schemas_of({_NAME: IMAGES}),
         },
         check_results=[
-            result("every_file_has_a_verdict", funnel_problems("images", records=records, files=files, images=table)),
+            result(
+                "every_file_has_a_verdict",
+                funnel_problems("images", records=records, files=files, images=table),
+                f"{table.num_rows} pictures",
+            ),
             result(
                 "previews_are_in_their_shards",
                 misplaced(store, table, "preview_shard", "preview_offset", "preview_size"),
+                f"{kept} previews",
             ),
             usual_share("share_kept_is_usual", kept, table.num_rows, _USUALLY_KEPT, 0.10),
         ],

@@ -4,17 +4,22 @@ import time
 
 import dagster as dg
 
+from imgmine.archives.download import Progress
 from imgmine.archives.item import Item, manifest_bytes
 from imgmine.archives.part_file import is_verified
 from imgmine.scratch import scratch_folder
 from imgmine.store.publish import content_digest
 from imgmine.store.tables import manifest_key
+from imgmine_assets import shown
 from imgmine_assets.amounts import readable_bytes
+from imgmine_assets.checks import blocking, result
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
 from resources.archive_org import ArchiveOrgResource
 from resources.store import StoreResource
+
+_NAME = "raw_archives"
 
 
 @dg.asset(
@@ -26,12 +31,10 @@ from resources.store import StoreResource
     retry_policy=PASSING,
     code_version="1",
     check_specs=[
-        dg.AssetCheckSpec(
+        blocking(
+            _NAME,
             "md5_is_the_archives",
-            asset="raw_archives",
-            description="Every WARC file in the cache has the size and MD5 of the Internet Archive's metadata.",
-            blocking=True,
-            partitions_def=archives,
+            "Every WARC file in the cache has the size and MD5 of the Internet Archive's metadata.",
         )
     ],
 )
@@ -44,30 +47,37 @@ def raw_archives(
     """
     archive = context.partition_key
     started = time.monotonic()
-    with explained(), scratch_folder(store.scratch_root, "raw_archives", archive):
+    with explained(), scratch_folder(store.scratch_root, _NAME, archive):
         opened = store.open()
         opened.check()  # before gigabytes are fetched for a store that does not take them
         item = archive_org.item(archive)
         context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(warc_bytes(item))}")
-        archive_org.fetch(item, log_progress(context.log, "download"))
+        begun = time.monotonic()
+        received = _fetch(context, archive_org, item)
+        fetching = time.monotonic() - begun
         manifest = manifest_bytes(item)
         opened.put_bytes(manifest_key(archive), manifest)
         wrong = _wrong_files(item, archive_org)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(manifest)),
         metadata={
-            "WARC files": _files_table(item),
+            "WARC files": shown.rows_table(
+                {"name": "string", "bytes": "int", "md5": "string"},
+                [(file.name, file.size, file.md5) for file in item.warcs],
+            ),
+            "size": readable_bytes(warc_bytes(item)),
             "bytes": warc_bytes(item),
-            "published": item.publicdate.isoformat() if item.publicdate else "unknown",
+            "bytes downloaded": received,
+            "unchanged": received == 0,
             "seconds": round(time.monotonic() - started, 2),
+            **({"MB a second": round(received / 1e6 / fetching, 1)} if received else {}),
+            "published": dg.MetadataValue.timestamp(item.publicdate) if item.publicdate else "unknown",
             "dagster/uri": opened.uri(manifest_key(archive)),
             "cache": dg.MetadataValue.path(str(archive_org.archive_folder(archive))),
             "item": dg.MetadataValue.url(archive_org.item_page(archive)),
         },
         check_results=[
-            dg.AssetCheckResult(
-                check_name="md5_is_the_archives", passed=not wrong, metadata={"wrong files": ", ".join(wrong) or "none"}
-            )
+            result("md5_is_the_archives", wrong, f"{len(item.warcs)} WARC files"),
         ],
     )
 
@@ -77,15 +87,24 @@ def warc_bytes(item: Item) -> int:
     return sum(file.size or 0 for file in item.warcs)
 
 
+def _fetch(context: dg.AssetExecutionContext, archive_org: ArchiveOrgResource, item: Item) -> int:
+    """Have the files in the cache, and return how many bytes came over the network for it."""
+    received = 0
+    log = log_progress(context.log, "download")
+
+    def tell(now: Progress) -> None:
+        nonlocal received
+        received = now.received
+        log(now.done, now.total)
+
+    archive_org.fetch(item, tell)
+    return received
+
+
 def _wrong_files(item: Item, archive_org: ArchiveOrgResource) -> list[str]:
     folder = archive_org.archive_folder(item.identifier)
-    return [file.name for file in item.warcs if not is_verified(folder / file.name, file)]
-
-
-def _files_table(item: Item) -> dg.MetadataValue:
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord({"name": file.name, "bytes": file.size or 0, "md5": file.md5 or ""}) for file in item.warcs
-        ],
-        schema=dg.TableSchema(columns=[dg.TableColumn("name"), dg.TableColumn("bytes", "int"), dg.TableColumn("md5")]),
-    )
+    return [
+        f"{file.name} is not in the cache with size {file.size} and MD5 {file.md5}"
+        for file in item.warcs
+        if not is_verified(folder / file.name, file)
+    ]

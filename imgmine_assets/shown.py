@@ -1,48 +1,69 @@
 """What a materialization shows in the UI: tables of counts, pictures, histograms, schemas, links.
 
-Everything is made from what was published, so that a rerun that changed nothing shows the same.
+Everything is made from what was published, so that a rerun that changed nothing shows the same. It goes into Dagster's
+event log, once a partition: pictures are kept to some tens of kilobytes.
 """
 
 import base64
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from PIL import Image
 
 from imgmine.images.contact_sheet import contact_sheet
 from imgmine.images.samples import Sample
 from imgmine.store.base import Store
 from imgmine.store.tables import COLUMN_MEANINGS
 
+_BAR = 16
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+# The UI's table cells drop spaces in front.
+_SPACE = "\N{NO-BREAK SPACE}"
+_COLOURS = 32
 
-def counts_table(counts: Mapping[str, int], label: str) -> dg.MetadataValue:
-    """A table of counts with shares, largest first."""
+
+def rows_table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> dg.MetadataValue:
+    """A table as it is. `columns` are names and types (`string`, `int`, `float`); a null cell stays empty."""
+    names = list(columns)
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord({name: "" if cell is None else cell for name, cell in zip(names, row, strict=True)})
+            for row in rows
+        ],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns.items()]),
+    )
+
+
+def counts_table(counts: Mapping[str, int], label: str, meanings: Mapping[str, str] | None = None) -> dg.MetadataValue:
+    """A table of counts with shares as bars, largest first; `meanings` say what a row's name means."""
     total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    return dg.MetadataValue.table(
-        records=[dg.TableRecord({label: name, "n": count, "share": f"{count / total:.1%}"}) for name, count in ordered],
-        schema=dg.TableSchema(
-            columns=[
-                dg.TableColumn(label),
-                dg.TableColumn("n", "int"),
-                dg.TableColumn("share", description=f"of {total}"),
-            ]
-        ),
+    columns = {label: "string", "n": "int", "share": "string"} | ({"meaning": "string"} if meanings else {})
+    return rows_table(
+        columns,
+        [
+            (name, count, share_bar(count, total), *([meanings.get(name, "")] if meanings else []))
+            for name, count in ordered
+        ],
     )
+
+
+def share_bar(count: int, total: int) -> str:
+    """Return a share as ` 75.8% ████████▎`, of one width for all."""
+    share = count / total if total else 0.0
+    whole, eighths = divmod(round(share * _BAR * 8), 8)
+    bar = "█" * whole + _EIGHTHS[eighths].strip()
+    return f"{share:6.1%} {bar}".replace(" ", _SPACE)
 
 
 def count_values(table: pa.Table, column: str) -> Counter[str]:
     """Count the values of a column; a null counts as `(none)`."""
     counted = table[column].value_counts().to_pylist()
     return Counter({entry["values"] or "(none)": entry["counts"] for entry in counted})
-
-
-def picture(data: bytes, media_type: str, alt: str) -> dg.MetadataValue:
-    """A picture inside the metadata itself: it is there wherever the event log is."""
-    encoded = base64.b64encode(data).decode()
-    return dg.MetadataValue.md(f"![{alt}](data:{media_type};base64,{encoded})")
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
@@ -60,11 +81,6 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
-def links(store: Store, keys: Iterable[str]) -> dg.MetadataValue:
-    """Where the published objects lie."""
-    return dg.MetadataValue.md("\n".join(f"- `{store.uri(key)}`" for key in keys))
-
-
 def schemas_of(tables: Mapping[str, pa.Schema]) -> dict[str, dg.TableSchema]:
     """The column schema under the key that the UI shows as the asset's, and further tables under their own."""
     names: Sequence[str] = list(tables)
@@ -72,26 +88,50 @@ def schemas_of(tables: Mapping[str, pa.Schema]) -> dict[str, dg.TableSchema]:
     return shown | {f"columns of {name}": column_schema(tables[name]) for name in names[:-1]}
 
 
-def sheet(samples: Sequence[Sample], what: str) -> dg.MetadataValue:
-    """A contact sheet as a picture, or a line where there is nothing to show."""
-    if not samples:
-        return dg.MetadataValue.md(f"No picture was {what}.")
-    return picture(contact_sheet(samples), "image/jpeg", f"{what} pictures")
+def links(store: Store, keys: Iterable[str]) -> dg.MetadataValue:
+    """Where the published objects lie."""
+    return dg.MetadataValue.md("\n".join(f"- `{store.uri(key)}`" for key in keys))
 
 
-def histogram(values: Sequence[float], label: str, counted: str) -> dg.MetadataValue:
-    """A histogram as a picture. `label` names the values and their unit, `counted` what is counted."""
+def page(sections: Mapping[str, str]) -> dg.MetadataValue:
+    """Markdown sections under their headings: one page that opens at a click."""
+    return dg.MetadataValue.md("\n\n".join(f"#### {heading}\n\n{text}" for heading, text in sections.items()))
+
+
+def picture(data: bytes, media_type: str, alt: str) -> str:
+    """A picture inside Markdown itself: it is there wherever the event log is."""
+    return f"![{alt}]({data_uri(data, media_type)})"
+
+
+def data_uri(data: bytes, media_type: str) -> str:
+    """Bytes as an address that holds them itself."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def sheet(samples: Sequence[Sample], what: str) -> str:
+    """A contact sheet in Markdown, or a line where there is nothing to show."""
+    return picture(contact_sheet(samples), "image/jpeg", what) if samples else f"There are no {what}."
+
+
+def histogram(values: Sequence[float], label: str, counted: str) -> str:
+    """A histogram in Markdown. `label` names the values and their unit, `counted` what is counted."""
+    if not values:
+        return f"There are no {counted}."
     # Imported here: it takes half a second, which loading the graph should not.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    figure = Figure(figsize=(8, 2.6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.hist(values, bins=min(50, max(10, len(values) // 10)), color="#4f6bed")
     axes.set_xlabel(label)
     axes.set_ylabel(counted)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
+    drawn, out = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(_COLOURS).save(out, "PNG", optimize=True)
     return picture(out.getvalue(), "image/png", label)

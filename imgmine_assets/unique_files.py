@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from imgmine.archives import extract
 from imgmine.archives.item import Item, read_manifest
-from imgmine.decisions import RecordDecision
+from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.images.decoder_pool import DecoderPool
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
@@ -125,14 +125,15 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.Mat
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest("".join(table.digest for table in published.values()).encode())),
         metadata={
-            "decisions": shown.counts_table(decisions, "decision"),
+            "decisions": shown.counts_table(decisions, "decision", RECORD_MEANINGS),
             "media types": shown.counts_table(shown.count_values(files, "media_type"), "media type"),
             "records": records.num_rows,
+            "files": files.num_rows,
             "ids of which only copies were archived": _only_copies(records),
             "videos without a still": _without_still(files),
             "dagster/row_count": files.num_rows,
-            "bytes of files": stored,
-            "size of files": readable_bytes(stored),
+            "size": readable_bytes(stored),
+            "bytes": stored,
             "unchanged": as_before,
             "seconds": round(seconds, 2),
             **speed,
@@ -144,8 +145,16 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.Mat
             **shown.schemas_of({"records": RECORDS, "files": FILES}),
         },
         check_results=[
-            result("records_add_up", funnel_problems("records", "files", records=records, files=files)),
-            result("files_are_in_their_shards", misplaced(store, files, "shard", "shard_offset", "size")),
+            result(
+                "records_add_up",
+                funnel_problems("records", "files", records=records, files=files),
+                f"{records.num_rows} records",
+            ),
+            result(
+                "files_are_in_their_shards",
+                misplaced(store, files, "shard", "shard_offset", "size"),
+                f"{files.num_rows} files",
+            ),
             usual_share("few_records_are_broken", broken, records.num_rows, _USUALLY_BROKEN, 0.05),
         ],
     )

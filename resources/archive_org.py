@@ -1,12 +1,11 @@
 """The Internet Archive, or a server that answers as it does, and the cache of what was fetched from it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 
 from imgmine.archives.archive_org import ArchiveOrg, FoundItem
-from imgmine.archives.download import fetch_archive
+from imgmine.archives.download import ProgressCallback, fetch_archive
 from imgmine.archives.item import Item
 from imgmine.archives.retry import RetryPolicy
 
@@ -28,9 +27,9 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         item.require_available()
         return item
 
-    def fetch(self, item: Item, progress: Callable[[int, int], None]) -> list[Path]:
+    def fetch(self, item: Item, progress: ProgressCallback) -> list[Path]:
         """Bring every WARC file of the item into the cache, resumed and checked, and return their paths."""
-        return fetch_archive(self._client(), item, Path(self.cache), lambda now: progress(now.done, now.total))
+        return fetch_archive(self._client(), item, Path(self.cache), progress)
 
     def archive_folder(self, archive: str) -> Path:
         """Return the folder of one archive in the cache."""

@@ -41,10 +41,11 @@ class WrongBytes(ImgmineError):
 
 
 class Progress(NamedTuple):
-    """How far an archive has come: `done` of `total` bytes, and `rate`, the bytes a second since this run began."""
+    """How far an archive has come: `done` of `total` bytes, `received` bytes in this run, at `rate` bytes a second."""
 
     done: int
     total: int
+    received: int
     rate: float
 
 
@@ -102,7 +103,7 @@ class _Meter:
         self._told = time.monotonic()
         if self._callback is not None:
             rate = self._received / max(self._told - self._started, 1e-9)
-            self._callback(Progress(done, max(done, self._total), rate))
+            self._callback(Progress(done, max(done, self._total), self._received, rate))
 
 
 def _fetch_file(source: "_Source", folder: Path, meter: _Meter) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-MOST_BYTES = 100_000
+MOST_BYTES = 60_000
 
 _QUALITIES = (85, 75, 60, 45, 30, 15)
 _GAP = 4
@@ -20,7 +20,7 @@ _EMPTY = (225, 225, 225)
 
 
 def contact_sheet(pictures: Sequence[tuple[bytes | None, str]], columns: int = 8, cell: int = 96) -> bytes:
-    """Return a JPEG of at most 100,000 bytes with the pictures in rows of `columns`, each above its caption.
+    """Return a JPEG of at most 60,000 bytes with the pictures in rows of `columns`, each above its caption.
 
     A picture is the bytes of an image, which is fitted into `cell` × `cell` pixels; a crossed cell stands for None and
     for what does not decode. Captions are best in ASCII: the font, Pillow's own, has little more. Too large a sheet is

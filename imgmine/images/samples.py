@@ -4,7 +4,7 @@ A sample depends on the rows alone: the first by BLAKE2b, which is as good as dr
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,17 @@ def kept_samples(images: pa.Table, read: ReadMember, count: int = 40) -> list[Sa
             f"{row['width']} x {row['height']}",
         )
         for row in kept.to_pylist()
+    ]
+
+
+def captioned_samples(images: pa.Table, captions: Mapping[bytes, str], read: ReadMember) -> list[Sample]:
+    """Return the previews of these pictures, by BLAKE2b, in the order of their captions."""
+    chosen = images.filter(pc.is_in(images["blake2b"], pa.array(captions, DIGEST)))
+    place_of = {row["blake2b"]: row for row in chosen.to_pylist()}
+    return [
+        (read(place["preview_shard"], place["preview_offset"], place["preview_size"]), caption)
+        for digest, caption in captions.items()
+        if (place := place_of.get(digest)) is not None
     ]
 
 
