@@ -11,6 +11,7 @@ from imgmine_assets.console import concise_console
 from imgmine_assets.dataset import dataset
 from imgmine_assets.dataset_statistics import dataset_statistics
 from imgmine_assets.dbt_reports import build_dbt_reports
+from imgmine_assets.dead_runs import one_process
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failed_archives import no_archive_left_failed
 from imgmine_assets.gmm_model import gmm_model
@@ -70,8 +71,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
         sensors=[build_new_archives(settings.discover_runs_per_tick)],
         schedules=[daily_statistics, daily_failures],
         resources={**build_resources(settings), "dbt": dbt, **(resource_overrides or {})},
-        # One archive is one run in one process: the multiprocess executor costs five times as much a run.
-        executor=dg.in_process_executor,
+        executor=one_process,
         loggers={"console": concise_console},
     )
 

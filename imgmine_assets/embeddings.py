@@ -40,7 +40,7 @@ def embeddings(context: dg.AssetExecutionContext, store: StoreResource, models: 
     """The embedding model over the previews: a float16 vector for each image, L2-normalised."""
     archive = context.partition_key
     started = time.monotonic()
-    with explained():
+    with explained(), scratch_folder(store.scratch_root, _NAME, archive) as scratch:
         opened = store.open()
         embedder = models.load_embedder()
         gated = read_table(opened, "images", archive)
@@ -49,10 +49,7 @@ def embeddings(context: dg.AssetExecutionContext, store: StoreResource, models: 
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
-            with (
-                scratch_folder(store.scratch_root, _NAME, archive) as scratch,
-                shard_reader(opened, scratch) as read_preview,
-            ):
+            with shard_reader(opened, scratch) as read_preview:
                 table = stage.embed_archive(
                     archive,
                     gated.read(),

@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 
 from imgmine_assets.code_location import create_linked_run, execute_here
-from imgmine_assets.dead_runs import end_dead_runs, marked_as_running
 from imgmine_assets.failed_archives import describe
 from imgmine_assets.partitions import add_archives
 
@@ -33,10 +32,9 @@ class Outcome:
 
 def run_job(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None) -> Outcome:
     """Run a job to its end, for one archive or for none. A failure is returned, not raised."""
-    end_dead_runs(instance)
     run_id = str(uuid.uuid4())
     # dbt prints a line for each of its tests; on the terminal the log's messages are enough.
-    with marked_as_running(instance, run_id), contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):
         definition = defs.resolve_job_def(job)
         run = create_linked_run(definition, instance, run_id, archive, _CONSOLE)
         if execute_here(definition, instance, run):

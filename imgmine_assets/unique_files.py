@@ -59,7 +59,7 @@ def unique_files(
     """
     archive = context.partition_key
     started = time.monotonic()
-    with explained():
+    with explained(), scratch_folder(store.scratch_root, _NAME, archive) as scratch:
         opened = store.open()
         item = read_manifest(opened.get_bytes(manifest_key(archive)))
         inputs = extract.inputs_fingerprint(item)
@@ -67,7 +67,7 @@ def unique_files(
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
-            with scratch_folder(store.scratch_root, _NAME, archive) as scratch, DecoderPool() as decoders:
+            with DecoderPool() as decoders:
                 extraction = extract.extract_archive(
                     archive,
                     _cached(item, archive_org),
