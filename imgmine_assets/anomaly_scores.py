@@ -23,7 +23,7 @@ from resources.models import ModelsResource
 from resources.store import StoreResource
 
 _NAME = "anomaly_scores"
-_LEAST_SHOWN, _MOST_SHOWN = 24, 16
+_LEAST_SHOWN, _MOST_SHOWN = 24, 8
 
 
 # Without a mixture nothing is materialized, since the first archives are mined before there is one. Only an asset that

@@ -7,21 +7,26 @@ the published one by rename.
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
 
 from imgmine.errors import ImgmineError
 from imgmine.scratch import scratch_folder
+from imgmine.store.publish import content_digest
 from imgmine_assets.failures import explained
+from imgmine_assets.shown import rows_table
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
 
 # The one beside this Python: a virtual environment need not be active.
 _DBT = Path(sys.executable).with_name("dbt")
+_ROWS_SHOWN = 50
+_KINDS = {"BIGINT": "int", "INTEGER": "int", "DOUBLE": "float"}
 PROJECT_FOLDER = Path(__file__).resolve().parents[1] / "dbt_reports"
 
 
@@ -63,8 +68,42 @@ class _Translator(DagsterDbtTranslator):
     def get_group_name(self, dbt_resource_props: Any) -> str:
         return "reports"
 
+    def get_metadata(self, dbt_resource_props: Any) -> Mapping[str, Any]:
+        # While dbt parses there is no warehouse, and it takes the database's name from where there is none.
+        return {
+            **super().get_metadata(dbt_resource_props),
+            "dagster/table_name": f"warehouse.{dbt_resource_props['name']}",
+        }
+
     def get_owners(self, dbt_resource_props: Any) -> list[str]:
         return ["team:imgmine"]
+
+
+def _with_rows(report: dg.Output[Any], connection: duckdb.DuckDBPyConnection) -> dg.Output[Any]:
+    """Return a report's event with the report in it, and with a data version that is the rows'."""
+    # dbt's id of a model: `model.<project>.<name>`.
+    name = str(report.metadata["unique_id"].value).rpartition(".")[2]
+    found = connection.execute(f'SELECT * FROM "{name}"')
+    columns = {column: _KINDS.get(str(kind), "string") for column, kind, *_ in found.description or []}
+    rows = found.fetchall()
+    shown_rows = [[_readable(cell) for cell in row] for row in rows[:_ROWS_SHOWN]]
+    heading = "rows" if len(rows) <= _ROWS_SHOWN else f"first {_ROWS_SHOWN} rows"
+    return dg.Output(
+        report.value,
+        output_name=report.output_name,
+        metadata={heading: rows_table(columns, shown_rows), "dagster/row_count": len(rows), **report.metadata},
+        data_version=dg.DataVersion(content_digest(repr(rows).encode())),
+    )
+
+
+def _readable(cell: object) -> object:
+    match cell:
+        case float():
+            return round(cell, 4)
+        case int() | None:
+            return cell
+        case _:
+            return str(cell)
 
 
 def build_dbt_reports() -> tuple[dg.AssetsDefinition, DbtCliResource]:
@@ -81,8 +120,17 @@ def build_dbt_reports() -> tuple[dg.AssetsDefinition, DbtCliResource]:
         with explained(), scratch_folder(store.scratch_root, "dbt_reports", "warehouse") as scratch:
             draft = warehouse.checkout(store.open(), scratch)
             shutil.copytree(PROJECT_FOLDER / project.target_path, scratch / "target")
-            with warehouse.seen_by_dbt(draft):
-                yield from dbt.cli(["build"], context=context, target_path=scratch / "target").stream()
+            events: list[Any] = []
+            try:
+                with warehouse.seen_by_dbt(draft):
+                    events += dbt.cli(["build"], context=context, target_path=scratch / "target").stream()
+            except Exception:
+                # Nothing is published, so nothing is materialized; but which test failed is to be seen.
+                yield from (event for event in events if isinstance(event, dg.AssetCheckResult))
+                raise
+            with duckdb.connect(str(draft), read_only=True) as connection:
+                told = [_with_rows(event, connection) if isinstance(event, dg.Output) else event for event in events]
             warehouse.publish(store.open(), draft)
+            yield from told
 
     return dbt_reports, DbtCliResource(project_dir=project, dbt_executable=str(_DBT))

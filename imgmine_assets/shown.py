@@ -110,7 +110,7 @@ def data_uri(data: bytes, media_type: str) -> str:
 
 def sheet(samples: Sequence[Sample], what: str) -> str:
     """A contact sheet in Markdown, or a line where there is nothing to show."""
-    return picture(contact_sheet(samples), "image/jpeg", what) if samples else f"There are no {what}."
+    return picture(contact_sheet(samples), "image/webp", what) if samples else f"There are no {what}."
 
 
 def histogram(values: Sequence[float], label: str, counted: str) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-MOST_BYTES = 60_000
+MOST_BYTES = 45_000
 
-_QUALITIES = (85, 75, 60, 45, 30, 15)
+_QUALITIES = (75, 60, 45, 30, 15)
 _GAP = 4
 _CAPTION = 14
 _FONT_SIZE = 10
@@ -20,7 +20,7 @@ _EMPTY = (225, 225, 225)
 
 
 def contact_sheet(pictures: Sequence[tuple[bytes | None, str]], columns: int = 8, cell: int = 96) -> bytes:
-    """Return a JPEG of at most 60,000 bytes with the pictures in rows of `columns`, each above its caption.
+    """Return a WebP of at most 45,000 bytes with the pictures in rows of `columns`, each above its caption.
 
     A picture is the bytes of an image, which is fitted into `cell` × `cell` pixels; a crossed cell stands for None and
     for what does not decode. Captions are best in ASCII: the font, Pillow's own, has little more. Too large a sheet is
@@ -77,7 +77,7 @@ def _encoded(sheet: Image.Image) -> bytes:
     while True:
         for quality in _QUALITIES:
             out = io.BytesIO()
-            sheet.save(out, "JPEG", quality=quality)
+            sheet.save(out, "WEBP", quality=quality, method=6)
             if out.tell() <= MOST_BYTES:
                 return out.getvalue()
         sheet = sheet.resize((max(1, sheet.width * 3 // 4), max(1, sheet.height * 3 // 4)))
