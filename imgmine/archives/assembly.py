@@ -11,6 +11,7 @@ from imgmine.archives.records import BadHead, RecordHead, WarcRecord, begins_rec
 
 _NEWLINES = re.compile(rb"[\r\n]*")
 _TRAILER = b"\r\n\r\n"
+_NO_RECORD = "content that is no WARC record"
 _CUT_TRAILER = "cut short: the file ends inside the line breaks after its last record"
 
 
@@ -142,6 +143,9 @@ class _Assembler:
         self._end = end
         while True:
             if self._open is None:
+                if not begins_record(content, at):
+                    self._lose(begin, end, _NO_RECORD)
+                    return
                 try:
                     head = parse_head(content, at)
                 except BadHead as error:
@@ -160,7 +164,7 @@ class _Assembler:
                 if not self._open.left and self._open.line_breaks >= 2:
                     self._close(self._open)
                 return
-            if not begins_record(content, at):
+            if self._open.line_breaks < 2 and not begins_record(content, at):
                 self._lose(self._open.offset, end, "a WARC record that goes on after its Content-Length")
                 return
             self._close(self._open)
@@ -220,7 +224,7 @@ class _Assembler:
     def _lose_more(self, offset: int, end: int) -> None:
         """A piece without any record: more of what was lost last, if anything was."""
         if self._lost is None:
-            self._lost = Damage(offset, end - offset, "content that is no WARC record")
+            self._lost = Damage(offset, end - offset, _NO_RECORD)
         else:
             self._lost = Damage(self._lost.offset, end - self._lost.offset, self._lost.reason)
 

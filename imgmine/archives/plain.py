@@ -29,8 +29,8 @@ def read_plain(
 ) -> Iterator[WarcRecord | Damage]:
     """Read the records from `position` on; all bytes that are no record are Damage.
 
-    A record is believed where the file ends or another begins after it. Where not, its length lies, and reading goes on
-    at the next line that begins a record, inside of what the record claimed.
+    A record is believed where two line breaks, another record or the file's end follow. Where not, its length lies, and
+    reading goes on at the next sound head, inside of what the record claimed.
 
     Args:
         window: the file; nothing from `position` on may have been released.
@@ -93,21 +93,23 @@ def _check(
     after = bytes(window.view(end, min(len(_TRAILER) + _FIRST_LINE, window.end - end)))
     following = after.lstrip(b"\r\n")
     newlines = after[: min(len(_TRAILER), len(after) - len(following))]
+    if newlines.count(b"\n") >= 2:
+        return end + len(newlines), False
     if following and not begins_record(following):
         raise BadHead("a WARC record that does not end where its Content-Length says")
-    return end + len(newlines), not following and newlines.count(b"\n") < 2
+    return end + len(newlines), not following
 
 
 def _next_record(window: Window, position: int) -> int:
-    """Return where the next line begins that begins a record with a sound head, or the end of the file."""
-    while (found := window.find(b"\nWARC/", position)) is not None:
+    """Return where the next sound head begins, or the end of the file. The line break before it may be damaged too."""
+    while (found := window.find(b"WARC/", position)) is not None:
         position = found + 1
         try:
-            head = _head(window, position)
+            head = _head(window, found)
         except BadHead:
             continue
         if head.record_type and head.record_id:
-            return position
+            return found
     return window.end
 
 

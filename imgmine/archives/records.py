@@ -13,6 +13,7 @@ LONGEST_HEAD = 64 << 10
 
 _LONGEST_FIRST_LINE = 16
 _FIRST_LINE = re.compile(rb"WARC/\d{1,2}\.\d{1,2}[ \t]*\r?\n")
+_NEXT_RECORD = re.compile(rb"\nWARC/\d{1,2}\.\d{1,2}[ \t]*\r?\n")
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
 # What nearly all records have, in the order in which Wget, and with it all of Archiveteam, writes it.
 _OTHER_LINES = rb"(?:(?:[^WC\r\n]|WARC-[^T\n]|Content-[^L\n])[^\n]*+\n)*+"
@@ -109,8 +110,11 @@ def _parse_unusual_head(content: bytes | bytearray, at: int) -> RecordHead | Non
         return None
     if not _FIRST_LINE.match(content, at):
         raise BadHead("no WARC record begins here")
+    raw = bytes(content[at : blank_line.start()])
+    if _NEXT_RECORD.search(raw):
+        raise BadHead("a WARC head without an end before the next record")
     fields: dict[bytes, bytes] = {}
-    for line in _FOLDED.sub(b" ", bytes(content[at : blank_line.start()])).split(b"\n"):
+    for line in _FOLDED.sub(b" ", raw).split(b"\n"):
         name, _, value = line.partition(b":")
         fields[name.strip().lower()] = value.strip()
     length = fields.get(b"content-length", b"")

@@ -13,7 +13,7 @@ from imgmine.archives.gzip_members import MEMBER_MAGIC, read_members
 from imgmine.archives.pieces import Damage
 from imgmine.archives.plain import read_plain
 from imgmine.archives.records import WarcRecord
-from imgmine.archives.window import Window
+from imgmine.archives.window import CHUNK, Window
 from imgmine.archives.zstd_decoder import FrameDecoder
 from imgmine.archives.zstd_frames import read_dictionary, read_frames
 from imgmine.archives.zstd_walk import FRAME_MAGIC, BrokenFrame, is_skippable
@@ -108,7 +108,8 @@ def _read(
     elif head.startswith(b"WARC/"):
         kind = b"WARC/"
     else:
-        kind = _kind_of_damaged(bytes(window.view(0, window.end)))
+        window.need(0, CHUNK)
+        kind = _kind_of_damaged(bytes(window.view(0, CHUNK)))
     if kind == FRAME_MAGIC:
         yield from assemble(read_frames(window, position, decoder, largest), wanted, largest)
     elif kind == MEMBER_MAGIC:

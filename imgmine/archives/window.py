@@ -43,9 +43,8 @@ class Window:
         return self.end >= wanted
 
     def view(self, offset: int, size: int) -> memoryview:
-        """Show bytes in hand, without a copy: good until the next `need`, `skip` or `find`."""
-        at = offset - self.start
-        return self._view[at : at + size]
+        """Show bytes, as far as they are in hand, without a copy: good until the next `need`, `skip` or `find`."""
+        return self._view[offset - self.start : min(offset + size, self.end) - self.start]
 
     def release(self, offset: int) -> None:
         """Let go of what lies before `offset`, as far as it was read."""

@@ -9,14 +9,13 @@ from typing import IO, cast
 import zstandard
 
 from imgmine.archives.window import Window
-from imgmine.archives.zstd_walk import FRAME_MAGIC, RETAINED, BrokenFrame, CutFrame, FrameWalk, OversizedFrame
+from imgmine.archives.zstd_walk import RETAINED, BrokenFrame, CutFrame, FrameWalk, OversizedFrame
 
 # Frames that may decode to more are decoded little by little, since they may be bombs.
 HELD_CONTENT = 64 << 20
 
 _READ = 1 << 20
 _HEADER_GROWTH = 3
-_EMPTY_FRAME = FRAME_MAGIC + b"\x00\x58\x01\x00\x00"
 
 
 class _FrameSource:
@@ -73,11 +72,10 @@ class FrameDecoder:
         self._unnamed = [plain]
         if dictionary is None:
             return
-        prepared = zstandard.ZstdCompressionDict(dictionary)
-        with_dictionary = zstandard.ZstdDecompressor(dict_data=prepared)
         try:
-            with_dictionary.decompress(_EMPTY_FRAME, max_output_size=1)  # zstandard looks into it when it is first used
-        except zstandard.ZstdError as error:
+            prepared = zstandard.ZstdCompressionDict(dictionary)
+            with_dictionary = zstandard.ZstdDecompressor(dict_data=prepared)
+        except (zstandard.ZstdError, ValueError) as error:
             raise BrokenFrame(f"the dictionary cannot be used: {error}") from error
         self._named = [with_dictionary]
         self._unnamed = [plain, with_dictionary] if prepared.dict_id() else [with_dictionary, plain]

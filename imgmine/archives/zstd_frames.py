@@ -4,6 +4,7 @@ Damage is told, and reading goes on behind it. What the content means is `warc`'
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from imgmine.archives.pieces import Damage, Piece
@@ -55,9 +56,12 @@ def read_dictionary(window: Window) -> Dictionary:
             end = length
         FrameDecoder(content)
     except BrokenFrame as broken:
-        known = length <= _LARGEST_DICTIONARY and _frame_begins(window, length)
         reason = f"the dictionary in front of the file cannot be read: {broken}"
-        return Dictionary(None, length if known else SKIPPABLE_HEADER, reason)
+        if window.released <= length <= _LARGEST_DICTIONARY and _frame_begins(window, length):
+            return Dictionary(None, length, reason)
+        if isinstance(broken, CutFrame):
+            return Dictionary(None, window.end, f"cut short: {reason}")
+        return Dictionary(None, SKIPPABLE_HEADER, reason)
     error = None if end == length else "the frame of the dictionary has a wrong length (the dictionary was used)"
     return Dictionary(content, end, error)
 
@@ -106,11 +110,14 @@ def _stored_dictionary(window: Window, length: int) -> bytes:
 
 
 def _frame_begins(window: Window, position: int) -> bool:
-    """Tell whether a frame begins at `position`, or the file ends there."""
-    if not window.need(position, 4):
-        return window.end == position
-    head = window.view(position, 4)
-    return head == FRAME_MAGIC or is_skippable(bytes(head))
+    """Tell whether a frame begins at `position`, or the file ends there or inside the frame's first bytes."""
+    window.need(position, len(FRAME_MAGIC))
+    head = bytes(window.view(position, len(FRAME_MAGIC)))
+    if len(head) < len(FRAME_MAGIC):
+        return position <= window.end and (
+            FRAME_MAGIC.startswith(head) or (head[0] >> 4 == 5 and DICTIONARY_FRAME_MAGIC[1:].startswith(head[1:]))
+        )
+    return head == FRAME_MAGIC or is_skippable(head)
 
 
 def _skippable_end(window: Window, position: int, decoder: FrameDecoder) -> int:
@@ -134,16 +141,28 @@ def _skippable_end(window: Window, position: int, decoder: FrameDecoder) -> int:
 
 def _end_of_damage(window: Window, position: int, walk: FrameWalk | None, decoder: FrameDecoder) -> int:
     """Return where to read on: behind the broken frame, if its structure is whole, else at the next record."""
+    behind = None
     if walk is not None:
-        try:
+        with suppress(BrokenFrame):
             walk.to_end(window)
-        except BrokenFrame:
-            pass
-        else:
-            if _frame_begins(window, walk.position):
-                return walk.position
-    found = _next_record(window, max(position + 1, window.released), decoder, None)
-    return window.end if found is None else found
+            behind = walk.position if _frame_begins(window, walk.position) else None
+    found = _next_record(window, max(position + 1, window.released), decoder, behind)
+    if behind is None:
+        return window.end if found is None else found
+    # A walk led astray by damage may still come to where a frame begins. Then the frames inside lead there as well.
+    # Those that somebody put into a picture do not, and are no records.
+    return found if found is not None and _leads_to(window, found, behind) else behind
+
+
+def _leads_to(window: Window, position: int, end: int) -> bool:
+    """Tell whether frames lie end to end from `position` to `end`."""
+    with suppress(BrokenFrame):
+        while position < end:
+            walk = FrameWalk(window, position)
+            while not walk.done:
+                walk.further(window)
+            position = walk.position
+    return position == end
 
 
 def _next_record(window: Window, position: int, decoder: FrameDecoder, limit: int | None) -> int | None:
