@@ -60,19 +60,25 @@ def records(draw: st.DrawFn, blocks: st.SearchStrategy[bytes] = BLOCKS) -> Recor
     return Record(draw(TYPES), f"urn:uuid:{number}", draw(blocks), url, more)
 
 
+SHAPES = ("one", "blocks", "several", "shared", "skippable", "empty")
+
+
 @st.composite
-def files(draw: st.DrawFn) -> WarcFile:
+def files(draw: st.DrawFn, shapes: tuple[str, ...] = SHAPES) -> WarcFile:
     kind = draw(KINDS)
     file = WarcFile(kind, checksum=draw(st.booleans()), content_size=draw(st.booleans()))
     for number, drawn in enumerate(draw(st.lists(records(), min_size=1, max_size=5))):
         record = drawn._replace(record_id=f"urn:uuid:{number}")
         size = len(record.stored())
         places = st.lists(st.integers(1, size), max_size=3)
-        shape = draw(st.sampled_from(["one", "blocks", "several", "shared", "skippable", "empty"]))
+        shape = draw(st.sampled_from(shapes))
+        another = draw(records())._replace(record_id=f"urn:uuid:{number}-2")
         if shape == "several" and kind is not Kind.PLAIN:
             file.add(record, cuts=draw(places))
         elif shape == "shared":
-            file.add(record, draw(records()))
+            file.add(record, another)
+        elif shape == "straddling" and kind is not Kind.PLAIN:
+            file.add(record, another, cuts=draw(places))
         else:
             file.add(record, flush_at=draw(places) if shape == "blocks" else ())
         if shape == "skippable" and kind.is_zstd:
@@ -83,7 +89,7 @@ def files(draw: st.DrawFn) -> WarcFile:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(file=files(), seed=st.integers(0, 5))
+@given(file=files((*SHAPES, "straddling")), seed=st.integers(0, 5))
 def test_every_record_comes_back_in_order_with_its_place(file: WarcFile, seed: int) -> None:
     found = read(file.data)
     assert damages_of(found) == []
