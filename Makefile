@@ -32,7 +32,7 @@ lint: $(READY) ## Check style and types
 	$(BIN)/mypy
 
 test: lint ## Lint, check types, run every test
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: $(READY) ## Run every benchmark and print its table
 	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

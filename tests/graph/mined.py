@@ -10,6 +10,8 @@ import dagster as dg
 
 from imgmine.demo.server import ArchiveServer, serve
 from imgmine.settings import Settings, load_settings
+from imgmine.store.base import Store
+from imgmine.store.publish import content_digest
 from imgmine_assets.definitions import build_defs
 from imgmine_assets.mining import Outcome, mine, run_job
 
@@ -58,4 +60,13 @@ def published(store: Path) -> dict[str, str]:
         path.relative_to(store).as_posix(): hashlib.blake2b(path.read_bytes()).hexdigest()
         for path in sorted(store.rglob("*"))
         if path.is_file() and path.suffix != ".duckdb"
+    }
+
+
+def contents(store: Store) -> dict[str, str]:
+    """Return the digest of every object of a store, whatever kind it is, by key; but for the warehouse as above."""
+    return {
+        stored.key: content_digest(store.get_bytes(stored.key))
+        for stored in store.list("")
+        if not stored.key.endswith(".duckdb")
     }

@@ -16,8 +16,6 @@ from imgmine.demo.archives import DemoArchive, make_archives
 from imgmine.demo.exchanges import Kind
 from imgmine.demo.server import ArchiveServer, serve
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 
 @dataclass(frozen=True)
 class Terminal:

@@ -12,8 +12,6 @@ from imgmine.demo.server_faults import FaultKind
 from imgmine_assets.failed_archives import describe, failed_archives
 from tests.graph.mined import Workplace, workplace
 
-pytestmark = pytest.mark.xdist_group("failures")
-
 
 @pytest.fixture(scope="module")
 def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:

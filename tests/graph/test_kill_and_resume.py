@@ -17,13 +17,12 @@ from imgmine.demo.server import ArchiveServer, serve
 from imgmine.settings import load_settings
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
-from imgmine.store.publish import content_digest, read_table
+from imgmine.store.publish import read_table
 from imgmine_assets.definitions import build_defs
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import mine
 from tests.graph.killed_runs import Command, mining
-
-pytestmark = pytest.mark.xdist_group("kills")
+from tests.graph.mined import contents
 
 # Just before these happen a run is stopped, and killed: an audit event, and the path that it names.
 STILLS_BEGIN = ("subprocess.Popen", "*imgmine.images.worker*")
@@ -98,11 +97,6 @@ def assert_gone(processes: Callable[[], list[int]]) -> None:
     while processes():
         assert time.monotonic() < deadline, f"{processes()} outlive the run that was killed"
         time.sleep(0.02)
-
-
-def contents(store: Store) -> dict[str, str]:
-    """Return the digest of everything that is published, by key."""
-    return {stored.key: content_digest(store.get_bytes(stored.key)) for stored in store.list("")}
 
 
 def assert_readable(store: Store, archive: str) -> None:

@@ -10,14 +10,11 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from imgmine.dataset.funnel import check_funnel
 from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, RECORDS
 from tests.graph.conftest import MinedDemo
 from tests.graph.mined import published, workplace
-
-pytestmark = pytest.mark.xdist_group("graph")
 
 TABLES = {"records": RECORDS, "files": FILES, "images": IMAGES, "anomaly_scores": ANOMALY_SCORES}
 
