@@ -203,7 +203,6 @@ class FrameWalk:
 
     def stored(self, window: Window) -> memoryview:
         """Show the stored bytes of a frame that was walked to its end and not released. Raises CutFrame."""
-        length = self.position - self.offset
-        if not window.need(self.offset, length):
+        if self.position > window.end and not window.need(self.position, 0):
             raise CutFrame("the file ends inside a frame")
-        return window.view(self.offset, length)
+        return window.view(self.offset, self.position - self.offset)
