@@ -20,8 +20,7 @@ from imgmine_assets.amounts import readable_bytes, readable_seconds
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import Outcome, mine, run_job
 from imgmine_assets.shown import count_values
-from imgmine_assets.ui import free_port, show, start_ui
-
+from imgmine_assets.ui import free_port, running_ui, show
 
 _REFERENCE = "reference"
 
@@ -118,15 +117,9 @@ def _mine_everything(settings: Settings, identifiers: list[str]) -> list[Outcome
 def _serve_ui(port: int, settings: Settings) -> None:
     port = free_port(port)
     click.echo("Starting the Dagster UI …")
-    child = start_ui(
-        port, {"IMGMINE_ARCHIVE_ORG": settings.archive_org, "IMGMINE_REFERENCE": str(settings.reference)}
-    )
+    environ = {"IMGMINE_ARCHIVE_ORG": settings.archive_org, "IMGMINE_REFERENCE": str(settings.reference)}
     url = f"http://127.0.0.1:{port}"
-    try:
+    with contextlib.suppress(KeyboardInterrupt), running_ui(port, environ) as child:
         click.echo(f"\n  The Dagster UI is at {url} — the graph: {url}/asset-groups. Ctrl-C ends it.\n")
         show(f"{url}/asset-groups")
-        with contextlib.suppress(KeyboardInterrupt):
-            child.wait()
-    finally:
-        child.terminate()
-        child.wait(timeout=30)
+        child.wait()
