@@ -14,8 +14,9 @@ from pathlib import Path
 
 from imgmine.store.base import PENDING, NotInStore, StoredObject
 
-_INDEX = ".mirror.json"
-_LOCK = ".mirror.lock"
+# Their names end in no suffix that a reader of the folder may look for.
+_INDEX = ".mirror-index"
+_LOCK = ".mirror-lock"
 _FETCHES_AT_ONCE = 8
 _SAVE_EVERY = 500  # files: what a killed process has to fetch again at most
 

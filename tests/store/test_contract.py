@@ -196,6 +196,8 @@ def test_a_mirror_holds_the_files_of_one_folder_as_they_are_now(store: Store, tm
     store.put_bytes("records_of_others/d.parquet", b"d")
     store.put_bytes("records/below/e.parquet", b"e")
     assert mirrored() == {"a.parquet": b"a", "b.parquet": b"b"}
+    documents = store.mirror("records", ".json", tmp_path / "mirror").glob("*.json")
+    assert [path.name for path in documents] == ["c.json"], "nothing of the mirror's own looks like a document"
     store.put_bytes("records/a.parquet", b"A")
     store.delete("records/b.parquet")
     store.put_bytes("records/f.parquet", b"f")

@@ -125,7 +125,7 @@ def test_a_mirror_fetches_only_what_changed(store: S3Store, tmp_path: Path) -> N
 def test_a_mirror_whose_index_is_lost_is_fetched_again(store: S3Store, tmp_path: Path, index: str) -> None:
     store.put_bytes("records/a.parquet", b"a")
     folder = store.mirror("records", ".parquet", tmp_path)
-    (folder / ".mirror.json").write_text(index)
+    (folder / ".mirror-index").write_text(index)
     (folder / "a.parquet").write_bytes(b"x")
     store.mirror("records", ".parquet", tmp_path)
     assert (folder / "a.parquet").read_bytes() == b"a"
