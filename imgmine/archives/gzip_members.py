@@ -96,7 +96,8 @@ def _is_record(window: Window, position: int) -> bool:
     inflate = zlib.decompressobj(_GZIP_HEADER)
     at = position
     begun = b""
-    while not inflate.eof and at - position < _HELD:
+    decoded = 0
+    while not inflate.eof and at - position < _HELD and decoded < _HELD:
         window.need(at, 1)
         fed = min(window.end - at, _FEED)
         if fed <= 0:
@@ -106,6 +107,7 @@ def _is_record(window: Window, position: int) -> bool:
         except zlib.error:
             return False
         at += fed - len(inflate.unused_data) - len(inflate.unconsumed_tail)
+        decoded += len(chunk)
         begun = begun if len(begun) >= 5 else begun + chunk[:5]
         if len(begun) >= 5 and not begun.startswith(b"WARC/"):
             return False
