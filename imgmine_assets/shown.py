@@ -19,8 +19,7 @@ from imgmine.images.samples import Sample
 from imgmine.store.base import Store
 from imgmine.store.tables import COLUMN_MEANINGS
 
-_BAR = 16
-_EIGHTHS = " ▏▎▍▌▋▊▉"
+_BAR = 20
 # The UI's table cells drop spaces in front.
 _SPACE = "\N{NO-BREAK SPACE}"
 _COLOURS = 32
@@ -53,10 +52,9 @@ def counts_table(counts: Mapping[str, int], label: str, meanings: Mapping[str, s
 
 
 def share_bar(count: int, total: int) -> str:
-    """Return a share as ` 75.8% ████████▎`, of one width for all."""
+    """Return a share as ` 75.8% ███████████████`; the whole is 20 blocks long."""
     share = count / total if total else 0.0
-    whole, eighths = divmod(round(share * _BAR * 8), 8)
-    bar = "█" * whole + _EIGHTHS[eighths].strip()
+    bar = "█" * round(share * _BAR) or ("▏" if count else "")
     return f"{share:6.1%} {bar}".replace(" ", _SPACE)
 
 

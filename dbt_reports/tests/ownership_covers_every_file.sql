@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'duplicates_across_archives'}}}) }}
+
 -- Distinct files times the archives that have them are the files of all archives; each has one owner.
 with dataset as (
     select
