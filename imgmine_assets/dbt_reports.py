@@ -7,6 +7,7 @@ the published one by rename.
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -89,12 +90,14 @@ def _with_rows(report: dg.Output[Any], connection: duckdb.DuckDBPyConnection) ->
     rows = found.fetchall()
     shown_rows = [[_readable(cell) for cell in row] for row in rows[:_ROWS_SHOWN]]
     heading = "rows" if len(rows) <= _ROWS_SHOWN else f"first {_ROWS_SHOWN} rows"
-    return dg.Output(
-        report.value,
-        output_name=report.output_name,
-        metadata={heading: rows_table(columns, shown_rows), "dagster/row_count": len(rows), **report.metadata},
-        data_version=dg.DataVersion(content_digest(repr(rows).encode())),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.Output(
+            report.value,
+            output_name=report.output_name,
+            metadata={heading: rows_table(columns, shown_rows), "dagster/row_count": len(rows), **report.metadata},
+            data_version=dg.DataVersion(content_digest(repr(rows).encode())),
+        )
 
 
 def _readable(cell: object) -> object:
