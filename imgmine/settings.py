@@ -30,6 +30,7 @@ class Settings:
     archive_org: str
     collection: str
     contact: str | None
+    connections: int
     embedder: str
     reference: Path | None
     anomaly_percentile: float
@@ -65,6 +66,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         archive_org=_address(environ, "IMGMINE_ARCHIVE_ORG", "https://archive.org"),
         collection=environ.get("IMGMINE_COLLECTION") or "archiveteam_imgur",
         contact=environ.get("IMGMINE_CONTACT") or None,
+        connections=int(_number(environ, "IMGMINE_CONNECTIONS", 2, 1, 8)),
         embedder=environ.get("IMGMINE_EMBEDDER") or "efficientnet-lite0",
         reference=Path(reference).expanduser().resolve() if reference else None,
         anomaly_percentile=_number(environ, "IMGMINE_ANOMALY_PERCENTILE", 5.0, 0.0, 100.0),

@@ -35,6 +35,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             contact=settings.contact,
             collection=settings.collection,
             cache=str(settings.cache),
+            connections=settings.connections,
         ),
         "store": StoreResource(
             url=settings.store,

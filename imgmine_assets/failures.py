@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from imgmine.archives.download import WrongBytes
 from imgmine.archives.item import Unavailable
+from imgmine.archives.remote_file import WrongBytes
 from imgmine.errors import ImgmineError
 from imgmine.scratch import StageBusy
 from imgmine.store.base import NotInStore, StoreRefused

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from imgmine.archives.archive_org import ArchiveOrg, FoundItem
-from imgmine.archives.download import ProgressCallback, fetch_archive
+from imgmine.archives.download import CONNECTIONS, ProgressCallback, fetch_archive
 from imgmine.archives.item import Item
 from imgmine.archives.retry import RetryPolicy
 
@@ -14,12 +14,16 @@ _SENSOR_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=10
 
 
 class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """`base_url` is the server, `contact` goes into the User-Agent, `cache` is the folder of fetched WARC files."""
+    """`base_url` is the server, `contact` goes into the User-Agent, `cache` is the folder of fetched WARC files.
+
+    A download opens at most `connections` to the server.
+    """
 
     base_url: str
     contact: str | None
     collection: str
     cache: str
+    connections: int = CONNECTIONS
 
     def item(self, archive: str) -> Item:
         """Return the item's metadata, of an item that can be mined. Raises what says why it cannot."""
@@ -29,7 +33,7 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def fetch(self, item: Item, progress: ProgressCallback) -> list[Path]:
         """Bring every WARC file of the item into the cache, resumed and checked, and return their paths."""
-        return fetch_archive(self._client(), item, Path(self.cache), progress)
+        return fetch_archive(self._client(), item, Path(self.cache), progress, connections=self.connections)
 
     def archive_folder(self, archive: str) -> Path:
         """Return the folder of one archive in the cache."""

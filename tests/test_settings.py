@@ -30,6 +30,7 @@ def test_without_any_variable_all_lies_below_the_working_folder(folder: Path) ->
     assert settings.collection == "archiveteam_imgur"
     assert settings.embedder == "efficientnet-lite0"
     assert settings.contact is None
+    assert settings.connections == 2
     assert settings.reference is None
     assert settings.anomaly_percentile == 5.0
     assert settings.discover_runs_per_tick == 0
@@ -46,7 +47,7 @@ def test_home_moves_what_has_no_place_of_its_own(folder: Path) -> None:
 
 def test_a_variable_that_is_set_to_nothing_has_its_default(folder: Path) -> None:
     names = ["HOME", "STORE", "CACHE", "S3_ENDPOINT", "ARCHIVE_ORG", "COLLECTION", "CONTACT", "EMBEDDER", "REFERENCE"]
-    names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS"]
+    names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS", "CONNECTIONS"]
     assert load_settings({f"IMGMINE_{name}": "" for name in names}) == load_settings({})
 
 
@@ -106,6 +107,7 @@ def test_a_store_is_a_folder_or_a_bucket(value: str, store: str) -> None:
         ("IMGMINE_ANOMALY_PERCENTILE", "nan"),
         ("IMGMINE_DISCOVER_RUNS", "201"),
         ("IMGMINE_DISCOVER_RUNS", "many"),
+        ("IMGMINE_CONNECTIONS", "0"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_told_with_its_name(name: str, value: str) -> None:

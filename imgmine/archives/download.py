@@ -1,43 +1,33 @@
-"""Fetching an archive's WARC files into the cache: by range, resumed at the byte, checked whole before they count.
+"""Fetching an archive's WARC files into the cache: over several connections, resumed at the byte, checked whole.
 
-What is on disk meanwhile is `part_file`'s business; which files there are, `item`'s.
+What is on disk meanwhile is `part_file`'s business; what a server answers, `remote_file`'s.
 """
 
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import requests
-from urllib3.exceptions import HTTPError as TransportError
 
 from imgmine.archives.archive_org import ArchiveOrg
-from imgmine.archives.item import FileMissing, Item, ItemFile, ItemRestricted
-from imgmine.archives.part_file import PartFile, Validators, is_verified, no_room, remove, verify
-from imgmine.archives.retry import TEMPORARY_STATUSES, TemporaryFailure, retry_after_seconds
-from imgmine.errors import ImgmineError
+from imgmine.archives.arrivals import PIECE
+from imgmine.archives.item import Item, ItemFile
+from imgmine.archives.part_file import PartFile, is_verified, no_room, remove, verify
+from imgmine.archives.remote_file import FetchFailed, FileChanged, RemoteFile, WrongBytes
+from imgmine.archives.retry import TemporaryFailure
 
-_READ_BLOCK = 1 << 20
+CONNECTIONS = 2
+
 _REFETCHES = 2
 _RESTARTS = 3
 _PROGRESS_SECONDS = 0.5
-
-
-class FetchFailed(ImgmineError):
-    """A file did not come, however often it was asked for. What has arrived is kept."""
-
-
-class WrongBytes(ImgmineError):
-    """A file came whole, several times, and is not the one that the item's metadata describes."""
-
-    def __init__(self, archive: str, name: str, expected: str, got: str) -> None:
-        super().__init__(
-            f"{archive}/{name}: the MD5 should be {expected} and is {got}, after {_REFETCHES + 1} tries. IA's copy or "
-            "its metadata is wrong, or something on the way changes bytes. Nothing of the file was kept."
-        )
-        self.archive, self.name, self.expected, self.got = archive, name, expected, got
 
 
 class Progress(NamedTuple):
@@ -48,15 +38,30 @@ class Progress(NamedTuple):
     received: int
     rate: float
 
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this rate; None while nothing comes."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
 
 ProgressCallback = Callable[[Progress], None]
 
 
-def fetch_archive(client: ArchiveOrg, item: Item, cache: Path, progress: ProgressCallback | None = None) -> list[Path]:
+def fetch_archive(
+    client: ArchiveOrg,
+    item: Item,
+    cache: Path,
+    progress: ProgressCallback | None = None,
+    *,
+    connections: int = CONNECTIONS,
+    piece_bytes: int = PIECE,
+) -> list[Path]:
     """Have every WARC file of the item, checked, in `<cache>/<identifier>/`; return their paths in name order.
 
-    What is there and was checked is not read again; what is there in part is resumed. `progress` is called about twice
-    a second. Raises `Unavailable` (do not retry), `FetchFailed` and `WrongBytes` (later may be better), `DiskFull`.
+    What is there and was checked is not read again; what is there in part is resumed. A file comes in pieces of
+    `piece_bytes`, in the order of the file, over so many connections as are allowed and there are pieces. `progress` is
+    called about twice a second. Raises `Unavailable` (do not retry), `FetchFailed` and `WrongBytes` (later may be
+    better), `DiskFull`.
     """
     item.require_available()
     folder = cache / item.identifier
@@ -66,38 +71,45 @@ def fetch_archive(client: ArchiveOrg, item: Item, cache: Path, progress: Progres
     if missing > free:
         raise no_room(folder / item.warcs[0].name, f"{missing:,} bytes are to come and {free:,} are free")
     meter = _Meter(sum(file.size or 0 for file in item.warcs), progress)
-    with client.download_session() as session:
-        return [_fetch_file(_Source(client, session, item.identifier, file), folder, meter) for file in item.warcs]
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(client.download_session()) for _ in range(connections)]
+        remotes = [RemoteFile(client, item.identifier, file) for file in item.warcs]
+        return [_fetch_file(remote, sessions, folder, piece_bytes, meter) for remote in remotes]
 
 
 def _missing_bytes(folder: Path, file: ItemFile) -> int:
     present = 0
     for path in (folder / file.name, folder / f"{file.name}.part"):
         if path.exists():
-            present = max(present, path.stat().st_size)
+            stat = path.stat()
+            # A part has holes where pieces are missing.
+            present = max(present, min(stat.st_size, stat.st_blocks * 512))
     return max(0, (file.size or 0) - present)
 
 
 class _Meter:
-    """Adds up what files bring and tells the callback, not too often."""
+    """Adds up what files bring and tells the callback, not too often. Threads may share it."""
 
     def __init__(self, total: int, callback: ProgressCallback | None) -> None:
         self._total = total
         self._callback = callback
+        self._lock = threading.Lock()
         self._settled = 0
         self._received = 0
         self._started = self._told = time.monotonic()
 
-    def received(self, count: int, position: int) -> None:
-        """Bytes came; the current file has arrived up to `position`."""
-        self._received += count
-        if time.monotonic() - self._told >= _PROGRESS_SECONDS:
-            self._tell(self._settled + position)
+    def received(self, count: int, arrived: int) -> None:
+        """Bytes came; of the current file so many have arrived in all."""
+        with self._lock:
+            self._received += count
+            if time.monotonic() - self._told >= _PROGRESS_SECONDS:
+                self._tell(self._settled + arrived)
 
     def settled(self, size: int) -> None:
         """A file is whole and checked."""
-        self._settled += size
-        self._tell(self._settled)
+        with self._lock:
+            self._settled += size
+            self._tell(self._settled)
 
     def _tell(self, done: int) -> None:
         self._told = time.monotonic()
@@ -106,182 +118,188 @@ class _Meter:
             self._callback(Progress(done, max(done, self._total), self._received, rate))
 
 
-def _fetch_file(source: "_Source", folder: Path, meter: _Meter) -> Path:
+def _fetch_file(
+    remote: RemoteFile, sessions: Sequence[requests.Session], folder: Path, piece_bytes: int, meter: _Meter
+) -> Path:
     """Have one file in the folder, whole and checked."""
-    file = source.file
+    file = remote.file
     path = folder / file.name
     if not is_verified(path, file):
-        with PartFile(path, file) as part:
+        with PartFile(path, file, piece_bytes) as part:
             if path.exists() and (is_verified(path, file) or verify(path, file)):
                 part.discard()
             else:
                 remove(path)
-                _fill_and_check(source, part, meter)
+                _fill_and_check(remote, sessions, part, meter)
     meter.settled(path.stat().st_size)
     return path
 
 
-def _fill_and_check(source: "_Source", part: PartFile, meter: _Meter) -> None:
+def _fill_and_check(remote: RemoteFile, sessions: Sequence[requests.Session], part: PartFile, meter: _Meter) -> None:
+    wrong: tuple[str, str, str] = ("", "", "")
     for _ in range(_REFETCHES + 1):
-        _fill(source, part, meter)
-        md5 = part.md5()
-        if source.file.md5 in {None, md5}:
-            part.publish(md5)
+        _fill(remote, sessions, part, meter)
+        digests = [("MD5", remote.file.md5, part.md5()), ("SHA-1", remote.file.sha1, part.sha1())]
+        unlike = [(name, known, found or "") for name, known, found in digests if known not in {None, found}]
+        if not unlike:
+            part.publish(part.md5())
             return
+        name, known, found = unlike[0]
+        wrong = (name, known or "", found)
         part.restart()
     part.discard()
-    raise WrongBytes(source.archive, source.file.name, source.file.md5 or "", md5)
+    raise WrongBytes(remote.archive, remote.file.name, *wrong, tries=_REFETCHES + 1)
 
 
-def _fill(source: "_Source", part: PartFile, meter: _Meter) -> None:
-    """Ask for what is missing until nothing is. Every byte of progress makes the count of failures begin anew."""
-    failures = restarts = 0
-    whole = False
-    while not whole:
-        before = part.position
+def _fill(remote: RemoteFile, sessions: Sequence[requests.Session], part: PartFile, meter: _Meter) -> None:
+    """Have all that is missing, however often the file changes on the server or its ranges are ignored."""
+    restarts = 0
+    compares = True
+    while True:
         try:
-            source.fetch_rest(part, meter)
-            whole = True
-        except _FileChanged as change:
+            return _Crew(remote, sessions, part, meter, compares).fetch_missing()
+        except _RangesIgnored:
+            # From here on one connection reads the file from its beginning.
+            sessions = sessions[:1]
+            part.forget_after_gap()
+        except FileChanged:
             restarts += 1
-            if restarts == 1:
-                part.restart()
-            elif source.file.md5 is not None:
+            if restarts > 1 and remote.file.md5 is not None:
                 # Perhaps IA's two machines date their copies differently. Go on: the MD5 of the whole decides.
-                part.belongs_to(change.now)
+                compares = False
             elif restarts <= _RESTARTS:
                 part.restart()
             else:
-                raise FetchFailed(f"{source} changes on the server again and again. Try again later.") from None
-        except TemporaryFailure as failure:
-            failures = 1 if part.position > before else failures + 1
-            if not source.client.retry.wait(failures, failure):
-                asked = f", and the server asks to wait {failure.retry_after:.0f} s" if failure.retry_after else ""
-                raise FetchFailed(
-                    f"{source}: {failures} failures in a row at byte {part.position:,}; at last: {failure}{asked}. "
-                    "What has arrived is kept: run it again later."
-                ) from failure
+                raise FetchFailed(f"{remote} changes on the server again and again. Try again later.") from None
 
 
-class _FileChanged(Exception):
-    """The server has another file under the name than the one of which a part has arrived."""
-
-    def __init__(self, now: Validators) -> None:
-        super().__init__(now)
-        self.now = now
+class _RangesIgnored(Exception):
+    """The server sends the whole file where a piece was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the server sends: bytes of the file from `start` on, out of `total` (None: it does not say)."""
+@dataclass(slots=True)
+class _Errand:
+    """A span that is to be fetched; its start moves on with what arrives."""
 
     start: int
-    total: int | None
-    validators: Validators
+    end: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One file of an item on the server."""
-
-    client: ArchiveOrg
-    session: requests.Session
-    archive: str
-    file: ItemFile
-
-    def __str__(self) -> str:
-        return f"{self.archive}/{self.file.name}"
-
-    def fetch_rest(self, part: PartFile, meter: _Meter) -> None:
-        """Append what is missing, by one request. Raises `TemporaryFailure` where it ends early."""
-        if part.position == self.file.size:
-            return
-        headers = {"Range": f"bytes={part.position}-"} if part.position else {}
-        url = self.client.file_url(self.archive, self.file.name)
-        timeout = (self.client.timeout, self.client.timeout)
-        try:
-            with self.session.get(url, headers=headers, timeout=timeout, stream=True) as response:
-                if self._nothing_more(response, part):
-                    return
-                answer = self._understand(response, part)
-                part.belongs_to(answer.validators)
-                self._receive(response, answer.start, part, meter)
-        except requests.RequestException as error:
-            raise TemporaryFailure(f"{type(error).__name__}: {error}") from error
-        expected = answer.total if self.file.size is None else self.file.size
-        if expected is not None and part.position != expected:
-            raise TemporaryFailure(f"the answer ended at byte {part.position:,} of {expected:,}")
-
-    def _nothing_more(self, response: requests.Response, part: PartFile) -> bool:
-        """Whether a 416 says that what has arrived is all there is, of a file whose size the metadata does not say."""
-        return response.status_code == 416 and self.file.size is None and _range_total(response) == part.position
-
-    def _understand(self, response: requests.Response, part: PartFile) -> _Answer:
-        """Return what a response is going to send. Raises for everything that is not a part of the wanted file."""
-        status = response.status_code
-        validators = Validators(response.headers.get("ETag"), response.headers.get("Last-Modified"))
-        if status in {401, 403, 451}:
-            raise ItemRestricted(f"{self}: IA refuses it (HTTP {status}): dark or restricted since. Leave it out.")
-        if status in {404, 410}:
-            raise FileMissing(f"{self}: IA has no such file (HTTP {status}), though the item's metadata names it.")
-        if status in TEMPORARY_STATUSES:
-            raise TemporaryFailure(f"HTTP {status}", retry_after_seconds(response.headers))
-        if status == 206:
-            start, total = _content_range(response)
-        elif status == 200:
-            length = response.headers.get("Content-Length", "")
-            start, total = 0, int(length) if length.isdecimal() else None
-        elif status == 416 and self.file.size is None:
-            raise _FileChanged(validators)
-        elif status == 416:
-            start, total = part.position, _range_total(response)
+def _errands(part: PartFile, joined: bool) -> Iterator[_Errand]:
+    """Yield what is missing, in the order of the file; `joined`: pieces that follow each other are one errand."""
+    last: _Errand | None = None
+    for start, end in part.missing():
+        if last is not None and joined and last.end == start:
+            last.end = end
         else:
-            raise FetchFailed(f"{self}: HTTP {status} {response.reason}, which no retry will change.")
-        if self.file.size is not None and total not in {None, self.file.size}:
-            raise TemporaryFailure(f"the server's file has {total:,} bytes, the metadata says {self.file.size:,}")
-        if status == 416:
-            raise TemporaryFailure(f"the server says that it has no byte {part.position:,}")
-        if status == 206 and start != part.position:
-            raise TemporaryFailure(f"asked for byte {part.position:,} on, the server sends from {start:,}")
-        if part.position and part.validators is not None and validators.differ_from(part.validators):
-            raise _FileChanged(validators)
-        return _Answer(start, total, validators)
-
-    def _receive(self, response: requests.Response, start: int, part: PartFile, meter: _Meter) -> None:
-        """Append the body, less what has arrived already: a server that ignores ranges sends from the first byte."""
-        surplus = part.position - start
-        for data in _blocks(response):
-            new = data[surplus:]
-            surplus = max(0, surplus - len(data))
-            if self.file.size is not None and part.position + len(new) > self.file.size:
-                raise TemporaryFailure(f"the server sends more than the {self.file.size:,} bytes of the file")
-            part.append(new)
-            meter.received(len(data), part.position)
+            if last is not None:
+                yield last
+            last = _Errand(start, end)
+    if last is not None:
+        yield last
 
 
-def _blocks(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body in blocks as they come, so that a connection that dies takes nothing with it."""
-    while True:
-        try:
-            data = response.raw.read1(_READ_BLOCK)
-        except (TransportError, OSError) as error:
-            raise TemporaryFailure(f"the connection broke: {error}") from error
-        if not data:
+class _Crew:
+    """Fetches what is missing of a file, over one connection for each session. The caller's thread waits and retries.
+
+    Every byte of progress makes the count of failures begin anew. While the server asks to wait, none asks it.
+    """
+
+    def __init__(
+        self, remote: RemoteFile, sessions: Sequence[requests.Session], part: PartFile, meter: _Meter, compares: bool
+    ) -> None:
+        self._remote = remote
+        self._part = part
+        self._meter = meter
+        self._compares = compares
+        self._errands = deque(_errands(part, joined=len(sessions) == 1))
+        self._sessions = sessions[: len(self._errands)]
+        self._is_alone = len(self._errands) == 1
+        self._belonging = threading.Lock()
+        self._ended = threading.Event()
+        self._may_ask = threading.Event()
+        self._may_ask.set()
+
+    def fetch_missing(self) -> None:
+        """Return when nothing is missing. Raises `_RangesIgnored`, `FileChanged`, and what ends a download."""
+        if not self._sessions:
             return
-        yield data
+        failures, before = 0, self._part.received
+        with ThreadPoolExecutor(len(self._sessions), "fetch") as pool:
+            try:
+                working = {pool.submit(self._work, session): session for session in self._sessions}
+                while working:
+                    for future in wait(working, return_when=FIRST_COMPLETED).done:
+                        session = working.pop(future)
+                        try:
+                            future.result()
+                        except TemporaryFailure as failure:
+                            failures = 1 if self._part.received > before else failures + 1
+                            before = self._part.received
+                            self._wait(failures, failure)
+                            working[pool.submit(self._work, session)] = session
+            finally:
+                self._ended.set()
+                self._may_ask.set()
 
+    def _wait(self, failures: int, failure: TemporaryFailure) -> None:
+        with self._nobody_asking() if failure.retry_after else ExitStack():
+            if self._remote.client.retry.wait(failures, failure):
+                return
+        asked = f", and the server asks to wait {failure.retry_after:.0f} s" if failure.retry_after else ""
+        raise FetchFailed(
+            f"{self._remote}: {failures} failures in a row at byte {self._part.position:,}; at last: {failure}{asked}. "
+            "What has arrived is kept: run it again later."
+        ) from failure
 
-def _content_range(response: requests.Response) -> tuple[int, int | None]:
-    """Return the first byte and the total of `bytes 100-199/200`. Raises `TemporaryFailure` where there is none."""
-    text = response.headers.get("Content-Range", "")
-    span, _, total = text.removeprefix("bytes ").partition("/")
-    first = span.partition("-")[0]
-    if not text.startswith("bytes ") or not first.isdecimal():
-        raise TemporaryFailure(f"a partial answer without a range that can be read: {text!r}")
-    return int(first), int(total) if total.isdecimal() else None
+    @contextmanager
+    def _nobody_asking(self) -> Iterator[None]:
+        self._may_ask.clear()
+        try:
+            yield
+        finally:
+            self._may_ask.set()
 
+    def _work(self, session: requests.Session) -> None:
+        """Run errands until there are none; one that fails is put back for whoever comes next."""
+        while True:
+            self._may_ask.wait()
+            if self._ended.is_set():
+                return
+            try:
+                errand = self._errands.popleft()
+            except IndexError:
+                return
+            try:
+                self._run(errand, session)
+            except TemporaryFailure:
+                self._errands.appendleft(errand)
+                raise
 
-def _range_total(response: requests.Response) -> int | None:
-    """Return the total of `bytes */200`, which a 416 carries."""
-    total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdecimal() else None
+    def _run(self, errand: _Errand, session: requests.Session) -> None:
+        """Write a span to the part. Raises `TemporaryFailure` where it ends early."""
+        with self._remote.ask(session, errand.start, errand.end) as answer:
+            if answer.start != errand.start and not self._is_alone:
+                raise _RangesIgnored
+            with self._belonging:
+                known = self._part.validators
+                if self._compares and self._part.received and known and answer.validators.differ_from(known):
+                    raise FileChanged
+                if self._compares or known is None:
+                    self._part.belongs_to(answer.validators)
+            surplus = errand.start - answer.start  # a server that ignores ranges sends from the first byte on
+            for data in answer.blocks():
+                if self._ended.is_set():
+                    return
+                new = memoryview(data)[surplus:]
+                surplus = max(0, surplus - len(data))
+                if errand.end is not None and errand.start + len(new) > errand.end:
+                    raise TemporaryFailure(f"the server sends more than the bytes up to {errand.end:,}")
+                try:
+                    self._part.write(errand.start, new)
+                finally:
+                    self._meter.received(len(data), self._part.received)
+                errand.start += len(new)
+            end = answer.total if errand.end is None else errand.end
+        if end is not None and errand.start != end:
+            raise TemporaryFailure(f"the answer ended at byte {errand.start:,} of {end:,}")

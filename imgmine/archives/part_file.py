@@ -1,7 +1,8 @@
-"""A file on its way into the cache: its `.part` and journal, its MD5 as it grows, its name once it is whole.
+"""A file on its way into the cache: its `.part` and journal, its digests as it grows, its name once it is whole.
 
 Where the bytes come from is `download`'s. Beside `<name>` there can be `<name>.part` (what has arrived),
-`<name>.part.json` (which file on the server that is a part of) and `<name>.ok` (what was found right, and when).
+`<name>.part.json` (which file on the server that is a part of), `<name>.part.arrived` (which bytes of it are there, see
+`arrivals`) and `<name>.ok` (what was found right, and when).
 """
 
 import errno
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from imgmine.archives.arrivals import PIECE, Arrivals
 from imgmine.archives.item import ItemFile
 from imgmine.errors import ImgmineError
 
@@ -45,26 +47,46 @@ class Validators:
 
 
 class PartFile:
-    """The `.part` of one file, held by one process at a time, with the MD5 following what is written.
+    """The `.part` of one file, held by one process at a time, with the MD5 and SHA-1 following what is written.
 
-    Opening it keeps what an earlier run left if that is a part of the file that `expected` describes. The MD5 is read
-    back from the file, behind the writer and in a thread of its own: so the bytes of an earlier run need no path of
-    their own, and what is checked is what is in the file. Raises `FetchBusy`.
+    Opening it keeps what an earlier run left if that is a part of the file that `expected` describes. Threads may write
+    different pieces of it. The digests are read back from the file, behind the writers and in threads of their own: so
+    the bytes of an earlier run need no path of their own, and what is checked is what is in the file. SHA-1 is made
+    only where `expected` has one. Raises `FetchBusy`.
     """
 
-    def __init__(self, path: Path, expected: ItemFile) -> None:
+    def __init__(self, path: Path, expected: ItemFile, piece_bytes: int = PIECE) -> None:
         self.path = path
         self.expected = expected
         self._part = path.with_name(f"{path.name}.part")
         self._journal = path.with_name(f"{path.name}.part.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = self._open_locked()
-        self._md5 = _Md5Follower(self._fd)
-        self.position = os.fstat(self._fd).st_size
+        self._arrived = Arrivals(path.with_name(f"{path.name}.part.arrived"), piece_bytes)
+        self._following = threading.Lock()
+        self._md5 = _Follower(self._fd, "md5")
+        self._sha1 = _Follower(self._fd, "sha1") if expected.sha1 else None
         self.validators = self._read_journal()
-        if self.validators is None or (expected.size is not None and self.position > expected.size):
+        size = os.fstat(self._fd).st_size
+        if self.validators is None or (expected.size is not None and size > expected.size):
             self.restart()
-        self._md5.follow_to(self.position)
+        else:
+            self._arrived.cut(size)
+            self._follow()
+
+    @property
+    def position(self) -> int:
+        """How many bytes have arrived from the first one on without a gap."""
+        return self._arrived.prefix
+
+    @property
+    def received(self) -> int:
+        """How many bytes have arrived."""
+        return self._arrived.received
+
+    def missing(self) -> list[tuple[int, int | None]]:
+        """Return the spans that have not arrived, in the order of the file, none over the border of a piece."""
+        return list(self._arrived.missing(self.expected.size))
 
     def _open_locked(self) -> int:
         while True:
@@ -88,55 +110,80 @@ class PartFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._md5.stop()
+        for follower in self._followers:
+            follower.stop()
+        self._arrived.close()
         os.close(self._fd)
+
+    @property
+    def _followers(self) -> list["_Follower"]:
+        return [self._md5] if self._sha1 is None else [self._md5, self._sha1]
+
+    def _follow(self) -> None:
+        # Under a lock: one who is overtaken must not send the followers back.
+        with self._following:
+            for follower in self._followers:
+                follower.follow_to(self._arrived.prefix)
 
     def _read_journal(self) -> Validators | None:
         journal = _read_json(self._journal)
-        if journal.keys() != {"size", "md5", "etag", "last_modified"}:
+        if journal.keys() != {"size", "md5", "piece", "etag", "last_modified"}:
             return None
-        if (journal["size"], journal["md5"]) != (self.expected.size, self.expected.md5):
+        known = (self.expected.size, self.expected.md5, self._arrived.piece_bytes)
+        if (journal["size"], journal["md5"], journal["piece"]) != known:
             return None
         return Validators(journal["etag"], journal["last_modified"])
 
     def belongs_to(self, validators: Validators) -> None:
         """Note, before the first byte of it is written, which file on the server this is a part of."""
         if validators != self.validators:
-            document = {"size": self.expected.size, "md5": self.expected.md5, **asdict(validators)}
-            _write_json(self._journal, document)
+            of_whom = {"size": self.expected.size, "md5": self.expected.md5, "piece": self._arrived.piece_bytes}
+            _write_json(self._journal, {**of_whom, **asdict(validators)})
             self.validators = validators
 
-    def append(self, data: bytes) -> None:
-        """Write bytes after those that are there. Raises `DiskFull`, with what fitted kept."""
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write bytes that follow those that their piece has. Raises `DiskFull`, with what fitted kept."""
         view = memoryview(data)
+        end = offset
         try:
             while view:
-                written = os.pwrite(self._fd, view, self.position)
-                self.position += written
+                written = os.pwrite(self._fd, view, end)
+                end += written
                 view = view[written:]
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise no_room(self.path, os.strerror(error.errno or 0)) from error
             raise
         finally:
-            self._md5.follow_to(self.position)
+            self._arrived.add(offset, end)
+            self._follow()
+
+    def forget_after_gap(self) -> None:
+        """Keep only what has arrived from the first byte on without a gap."""
+        self._arrived.cut(self._arrived.prefix)
 
     def restart(self) -> None:
         """Throw away what has arrived."""
-        self._md5.restart()
-        os.ftruncate(self._fd, 0)
+        for follower in self._followers:
+            follower.restart()
         self._journal.unlink(missing_ok=True)
-        self.position = 0
+        self._arrived.clear()
+        os.ftruncate(self._fd, 0)
         self.validators = None
 
     def discard(self) -> None:
         """Take the part away altogether."""
         self.restart()
+        self._arrived.remove()
         self._part.unlink(missing_ok=True)
 
     def md5(self) -> str:
-        """Return the MD5 of all that has arrived, from the first byte on, in hexadecimal."""
+        """Return the MD5 of all that has arrived from the first byte on without a gap, in hexadecimal."""
         return self._md5.digest()
+
+    def sha1(self) -> str | None:
+        """Return the SHA-1 of the same; None where the file is expected to have none."""
+        return None if self._sha1 is None else self._sha1.digest()
 
     def publish(self, md5: str) -> Path:
         """Flush to the disk, give the file its name, note that it was found right; return its path."""
@@ -144,22 +191,24 @@ class PartFile:
         self._part.replace(self.path)
         _sync_folder(self.path.parent)
         self._journal.unlink(missing_ok=True)
+        self._arrived.remove()
         mark_verified(self.path, md5)
         return self.path
 
 
-class _Md5Follower:
+class _Follower:
     """Hashes an open file as far as its writer has come, in a thread; the page cache still has what it reads."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, algorithm: str) -> None:
         self._fd = fd
+        self._algorithm = algorithm
         self._changed = threading.Condition()
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._hash = hashlib.new(algorithm, usedforsecurity=False)
         self._done = 0
         self._target = 0
         self._stopped = False
         self._failure: OSError | None = None
-        self._thread = threading.Thread(target=self._run, name="md5", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=algorithm, daemon=True)
         self._thread.start()
 
     def follow_to(self, position: int) -> None:
@@ -170,7 +219,7 @@ class _Md5Follower:
     def restart(self) -> None:
         with self._changed:
             # A block that is being hashed just now goes into the old hash, which nobody asks any more.
-            self._md5 = hashlib.md5(usedforsecurity=False)
+            self._hash = hashlib.new(self._algorithm, usedforsecurity=False)
             self._done = self._target = 0
 
     def digest(self) -> str:
@@ -178,7 +227,7 @@ class _Md5Follower:
             self._changed.wait_for(lambda: self._done == self._target or self._failure is not None)
             if self._failure is not None:
                 raise self._failure
-            return self._md5.hexdigest()
+            return self._hash.hexdigest()
 
     def stop(self) -> None:
         with self._changed:
@@ -193,15 +242,15 @@ class _Md5Follower:
                 self._changed.wait_for(lambda: self._stopped or self._done < self._target)
                 if self._stopped:
                     return
-                md5, offset, wanted = self._md5, self._done, min(_HASH_BLOCK, self._target - self._done)
+                current, offset, wanted = self._hash, self._done, min(_HASH_BLOCK, self._target - self._done)
             try:
                 read = os.preadv(self._fd, [block[:wanted]], offset)
                 failure = None if read else OSError(errno.EIO, "the file is shorter than what was written to it")
             except OSError as error:
                 read, failure = 0, error
-            md5.update(block[:read])
+            current.update(block[:read])
             with self._changed:
-                if md5 is not self._md5:
+                if current is not self._hash:
                     continue
                 self._done += read
                 self._failure = failure
@@ -228,7 +277,7 @@ def is_verified(path: Path, expected: ItemFile) -> bool:
 
 
 def verify(path: Path, expected: ItemFile) -> bool:
-    """Read a file whole and return whether it is the one expected; note it if so."""
+    """Read a file whole and return whether it is the one expected, by its MD5; note it if so."""
     if expected.size not in {None, path.stat().st_size}:
         return False
     with path.open("rb") as stream:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgmine.archives.archive_org import ArchiveOrg
-from imgmine.archives.download import FetchFailed, Progress, WrongBytes, fetch_archive
+from imgmine.archives.download import Progress, fetch_archive
 from imgmine.archives.item import FileMissing, Item, ItemDark, ItemMissing, ItemRestricted
 from imgmine.archives.part_file import DiskFull, FetchBusy, PartFile, Validators
+from imgmine.archives.remote_file import FetchFailed, WrongBytes
 from imgmine.archives.retry import RetryPolicy
 from imgmine.demo.server import ArchiveServer, serve
 from tests.archives.item_on_disk import IDENTIFIER, put_item
@@ -61,6 +63,10 @@ def fetch(client: ArchiveOrg, cache: Path, identifier: str = IDENTIFIER) -> list
 def ranges(server: ArchiveServer) -> list[str | None]:
     """What was asked of the machine that has the files."""
     return [request.range for request in server.requests if "/items/" in request.path]
+
+
+def bytes_sent(server: ArchiveServer) -> int:
+    return sum(request.sent for request in server.requests if "/items/" in request.path)
 
 
 def names(cache: Path) -> set[str]:
@@ -127,7 +133,7 @@ def leave_part(server: ArchiveServer, client: ArchiveOrg, cache: Path, size: int
 
 def test_a_failed_download_keeps_its_part_and_is_resumed_at_the_byte(server, client, cache):
     leave_part(server, client, cache, 1_234_567)
-    assert names(cache) == {f"{NAME}.part", f"{NAME}.part.json"}
+    assert names(cache) == {f"{NAME}.part", f"{NAME}.part.arrived", f"{NAME}.part.json"}
     assert (cache / IDENTIFIER / f"{NAME}.part").read_bytes() == CONTENT[:1_234_567]
     (path,) = fetch(client, cache)
     assert path.read_bytes() == CONTENT
@@ -370,10 +376,130 @@ def test_a_part_that_is_all_of_a_file_of_unknown_size_is_recognised(server, clie
     item = without(client.item(IDENTIFIER), size=None)
     with PartFile(cache / IDENTIFIER / NAME, item.files[0]) as part:
         part.belongs_to(Validators(None, None))
-        part.append(CONTENT)
+        part.write(0, CONTENT)
     (path,) = fetch_archive(client, item, cache)
     assert path.read_bytes() == CONTENT
     assert [request.status for request in server.requests if "/items/" in request.path] == [416]
+
+
+PIECE = 400_000
+
+
+def in_pieces(client: ArchiveOrg, cache: Path, connections: int = 2) -> Path:
+    item = client.item(IDENTIFIER)
+    (path,) = fetch_archive(client, item, cache, connections=connections, piece_bytes=PIECE)
+    return path
+
+
+def test_pieces_come_over_several_connections_and_each_byte_once(server, client, cache):
+    server.faults.add("throttle", rate=5_000_000)
+    assert in_pieces(client, cache, connections=3).read_bytes() == CONTENT
+    assert set(ranges(server)) == {
+        f"bytes={start}-{start + PIECE - 1 if start + PIECE < 3_000_000 else ''}"
+        for start in range(0, 3_000_000, PIECE)
+    }
+    assert bytes_sent(server) == len(CONTENT)
+    assert names(cache) == {NAME, f"{NAME}.ok"}
+
+
+def test_one_connection_asks_for_all_pieces_at_once(server, client, cache):
+    assert in_pieces(client, cache, connections=1).read_bytes() == CONTENT
+    assert ranges(server) == [None]
+
+
+_KILLED_IN_PIECES = _KILLED.replace("Path(sys.argv[3])", "Path(sys.argv[3]), connections=3, piece_bytes=400_000")
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_download_killed_over_several_connections_resumes_each_piece_at_its_byte(server, client, cache, connections):
+    server.faults.add("throttle", rate=400_000)
+    process = subprocess.Popen([sys.executable, "-c", _KILLED_IN_PIECES, server.url, IDENTIFIER, str(cache)])
+    try:
+        deadline = time.monotonic() + 20
+        while bytes_sent(server) < 1_500_000:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    server.faults.clear()
+    server.clear_requests()
+    with PartFile(cache / IDENTIFIER / NAME, client.item(IDENTIFIER).files[0], PIECE) as part:
+        kept, missing = part.received, part.missing()
+    assert 1_000_000 < kept < len(CONTENT)
+    assert any(start % PIECE for start, _ in missing)
+    assert in_pieces(client, cache, connections).read_bytes() == CONTENT
+    assert bytes_sent(server) == len(CONTENT) - kept
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cuts=st.lists(st.integers(0, 500_000), max_size=4),
+    ignored=st.integers(0, 2),
+    flip=st.none() | st.integers(0, len(CONTENT) - 1),
+)
+def test_whatever_goes_wrong_with_pieces_the_bytes_are_the_same(server, client, tmp_path_factory, cuts, ignored, flip):
+    server.faults.clear()
+    for cut in cuts:
+        server.faults.add("cut", after=cut, path="*/items/*")
+    if ignored:
+        server.faults.add("ignore_range", times=ignored)
+    if flip is not None:
+        server.faults.add("flip", after=flip, path="*/items/*")
+    patient = ArchiveOrg(server.url, retry=replace(client.retry, attempts=10))
+    assert in_pieces(patient, tmp_path_factory.mktemp("cache")).read_bytes() == CONTENT
+
+
+def test_a_server_that_ignores_ranges_is_read_over_one_connection(server, client, cache):
+    server.faults.add("ignore_range", times=None)
+    assert in_pieces(client, cache).read_bytes() == CONTENT
+    assert len(ranges(server)) <= 5
+
+
+def test_copies_with_different_dates_do_not_end_a_download_in_pieces(server, client, root, cache):
+    warc = root / IDENTIFIER / NAME
+    dates = iter(range(1000))
+    stop = threading.Event()
+
+    def redate() -> None:
+        while not stop.wait(0.002):
+            os.utime(warc, (next(dates) % 7, 0))
+
+    dating = threading.Thread(target=redate)
+    dating.start()
+    try:
+        assert in_pieces(client, cache).read_bytes() == CONTENT
+    finally:
+        stop.set()
+        dating.join()
+
+
+def test_no_connection_asks_while_the_server_wants_to_be_left_alone(server, cache):
+    server.faults.add("status", status=503, retry_after="7", path="*/items/*")
+    server.faults.add("throttle", rate=2_000_000)
+    asked = []
+
+    def wait(seconds: float) -> None:
+        time.sleep(0.5)  # the other connection ends its piece meanwhile
+        asked.append(len(ranges(server)))
+        time.sleep(0.3)
+        asked.append(len(ranges(server)))
+
+    client = ArchiveOrg(server.url, retry=RetryPolicy(attempts=3, sleep=wait))
+    assert in_pieces(client, cache).read_bytes() == CONTENT
+    assert asked[0] == asked[1] <= 3
+
+
+def test_a_wrong_sha1_is_an_error_too(client, cache):
+    item = client.item(IDENTIFIER)
+    told = replace(item, files=tuple(replace(file, sha1="0" * 40) for file in item.files))
+    with pytest.raises(WrongBytes, match="the SHA-1 should be 0000") as caught:
+        fetch_archive(client, told, cache)
+    assert caught.value.got == hashlib.sha1(CONTENT).hexdigest()
+    right = replace(item, files=tuple(replace(file, sha1=caught.value.got) for file in item.files))
+    (path,) = fetch_archive(client, right, cache)
+    assert path.read_bytes() == CONTENT
 
 
 _LIMITED = """
@@ -414,6 +540,7 @@ def test_progress_is_told_in_bytes_of_the_whole_archive(server, client, root, ca
     assert told[-1].done == 3_500_000
     assert len(told) > 2
     assert all(0 < progress.rate < 4_000_000 for progress in told)
+    assert told[-1].seconds_left == 0
     told.clear()
     fetch_archive(client, client.item(IDENTIFIER), cache, told.append)
     assert told[-1][:2] == (3_500_000, 3_500_000)

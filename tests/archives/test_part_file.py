@@ -20,15 +20,15 @@ def test_the_md5_follows_what_is_written_through_restarts_and_reopening(tmp_path
     path = tmp_path / "a.zst"
     with PartFile(path, EXPECTED) as part:
         part.belongs_to(HERE)
-        part.append(b"rubbish" * 100_000)
+        part.write(part.position, b"rubbish" * 100_000)
         part.restart()
         part.belongs_to(HERE)
-        part.append(CONTENT[:1_000_001])
+        part.write(part.position, CONTENT[:1_000_001])
         assert part.md5() == hashlib.md5(CONTENT[:1_000_001]).hexdigest()
     with PartFile(path, EXPECTED) as part:
         assert part.position == 1_000_001
         assert part.validators == HERE
-        part.append(CONTENT[1_000_001:])
+        part.write(part.position, CONTENT[1_000_001:])
         assert part.md5() == MD5
         part.publish(MD5)
     assert path.read_bytes() == CONTENT
@@ -46,7 +46,7 @@ def test_any_order_of_writing_and_restarting_gives_the_md5_of_what_is_there(tmp_
                 part.restart()
                 content = b""
             else:
-                part.append(step)
+                part.write(part.position, step)
                 content += step
         assert part.position == len(content)
         assert part.md5() == hashlib.md5(content).hexdigest()
@@ -67,7 +67,7 @@ def test_a_part_of_which_nobody_knows_of_what_is_begun_anew(tmp_path, journal):
 def test_a_part_longer_than_the_file_is_begun_anew(tmp_path):
     with PartFile(tmp_path / "a.zst", EXPECTED) as part:
         part.belongs_to(HERE)
-        part.append(CONTENT + b"more")
+        part.write(part.position, CONTENT + b"more")
     with PartFile(tmp_path / "a.zst", EXPECTED) as part:
         assert part.position == 0
 
