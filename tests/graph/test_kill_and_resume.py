@@ -18,6 +18,7 @@ from imgmine.settings import load_settings
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import read_table
+from imgmine_assets.dead_runs import end_dead_runs
 from imgmine_assets.definitions import build_defs
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import mine
@@ -65,12 +66,18 @@ class Home:
         with mining(self.archive, self.environ, self.folder, moment) as command:
             command.wait_until_stopped()
             assert _SEEN.get(moment, lambda *_: True)(self, command)
+            with self.instance() as instance:
+                assert end_dead_runs(instance) == [], "it is stopped, not dead"
             command.kill()
             assert_gone(command.decoders)
 
+    def instance(self) -> dg.DagsterInstance:
+        """Open Dagster's instance."""
+        return dg.DagsterInstance.from_config(str(self.folder / "dagster"))
+
     def statuses(self) -> list[dg.DagsterRunStatus]:
         """Return what Dagster's instance says of each run, oldest first."""
-        with dg.DagsterInstance.from_config(str(self.folder / "dagster")) as instance:
+        with self.instance() as instance:
             return [run.status for run in reversed(instance.get_runs())]
 
     def leftovers(self) -> list[str]:
