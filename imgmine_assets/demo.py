@@ -117,9 +117,15 @@ def _mine_everything(settings: Settings, identifiers: list[str]) -> list[Outcome
 def _serve_ui(port: int, settings: Settings) -> None:
     port = free_port(port)
     click.echo("Starting the Dagster UI …")
-    environ = {"IMGMINE_ARCHIVE_ORG": settings.archive_org, "IMGMINE_REFERENCE": str(settings.reference)}
+    environ = {
+        "IMGMINE_HOME": str(settings.home),
+        "IMGMINE_STORE": settings.store,
+        "IMGMINE_CACHE": str(settings.cache),
+        "IMGMINE_ARCHIVE_ORG": settings.archive_org,
+        "IMGMINE_REFERENCE": str(settings.reference),
+    }
     url = f"http://127.0.0.1:{port}"
-    with contextlib.suppress(KeyboardInterrupt), running_ui(port, environ) as child:
+    with contextlib.suppress(KeyboardInterrupt), running_ui(port, environ, settings.home) as child:
         click.echo(f"\n  The Dagster UI is at {url} — the graph: {url}/asset-groups. Ctrl-C ends it.\n")
         show(f"{url}/asset-groups")
         child.wait()

@@ -10,6 +10,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import requests
 
@@ -40,8 +41,11 @@ def free_port(wanted: int) -> int:
 
 
 @contextlib.contextmanager
-def running_ui(port: int, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running_ui(port: int, environ: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run `dagster dev` over the graph, on loopback; yield it once the UI answers, and end it afterwards.
+
+    It works in `folder`, where there is no `.env`: Dagster lets one override the environment, and so another instance's
+    folder might be shown than the one that was worked on.
 
     What asks this process to end meanwhile (Ctrl-C, `kill`, a terminal that closes) raises `KeyboardInterrupt`. Must be
     called in the main thread. Raises `UiFailed`.
@@ -53,7 +57,7 @@ def running_ui(port: int, environ: Mapping[str, str]) -> Iterator[subprocess.Pop
     before = {number: signal.signal(number, signal.default_int_handler) for number in _REQUESTS_TO_END}
     try:
         # A process group of its own: it can be ended whole, and Ctrl-C is for us, who then end it in order.
-        child = subprocess.Popen(command, env={**os.environ, **environ}, process_group=0)
+        child = subprocess.Popen(command, env={**os.environ, **environ}, cwd=folder, process_group=0)
         try:
             _wait_for_answer(child, port)
             yield child
