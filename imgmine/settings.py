@@ -6,6 +6,7 @@ A variable in the environment wins over `.env`. Each has a default that works of
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,15 @@ class SettingError(ImgmineError):
     """A setting has a value that cannot be used."""
 
 
+class FetchMode(StrEnum):
+    """How an archive's WARC files come to be read."""
+
+    CACHE = "cache"
+    """Downloaded whole, then read from the disk."""
+    STREAM = "stream"
+    """Read as they arrive; nothing whole is on the disk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that the environment decides. See `.env.example` for what each is for."""
@@ -30,6 +40,7 @@ class Settings:
     archive_org: str
     collection: str
     contact: str | None
+    fetch: FetchMode
     connections: int
     embedder: str
     reference: Path | None
@@ -54,7 +65,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     the environment, where boto3 looks for its `AWS_*`.
     """
     if environ is None:
-        load_dotenv(Path(".env"))
+        _load_dotenv()
         environ = os.environ
     home = _folder(environ, "IMGMINE_HOME", Path(".imgmine"))
     reference = environ.get("IMGMINE_REFERENCE")
@@ -66,6 +77,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         archive_org=_address(environ, "IMGMINE_ARCHIVE_ORG", "https://archive.org"),
         collection=environ.get("IMGMINE_COLLECTION") or "archiveteam_imgur",
         contact=environ.get("IMGMINE_CONTACT") or None,
+        fetch=_fetch_mode(environ),
         connections=int(_number(environ, "IMGMINE_CONNECTIONS", 2, 1, 8)),
         embedder=environ.get("IMGMINE_EMBEDDER") or "efficientnet-lite0",
         reference=Path(reference).expanduser().resolve() if reference else None,
@@ -74,8 +86,25 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def _load_dotenv() -> None:
+    """Add what `.env` has to the environment, where that does not have it already."""
+    # A home that is given for one command has its own Dagster home; the one in `.env` goes with the home in `.env`.
+    other_home = "IMGMINE_HOME" in os.environ and "DAGSTER_HOME" not in os.environ
+    load_dotenv(Path(".env"))
+    if other_home:
+        os.environ.pop("DAGSTER_HOME", None)
+
+
 def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
     return Path(environ.get(name) or default).expanduser().resolve()
+
+
+def _fetch_mode(environ: Mapping[str, str]) -> FetchMode:
+    text = environ.get("IMGMINE_FETCH") or FetchMode.CACHE
+    try:
+        return FetchMode(text)
+    except ValueError:
+        raise SettingError(f"IMGMINE_FETCH={text!r}: one of {', '.join(FetchMode)} is wanted.") from None
 
 
 def _store(value: str) -> str:

@@ -18,7 +18,7 @@ from imgmine_assets.gmm_model import gmm_model
 from imgmine_assets.images import images
 from imgmine_assets.jobs import ALL_JOBS
 from imgmine_assets.raw_archives import raw_archives
-from imgmine_assets.unique_files import unique_files
+from imgmine_assets.unique_files import build_unique_files
 from resources.archive_org import ArchiveOrgResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
@@ -35,6 +35,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             contact=settings.contact,
             collection=settings.collection,
             cache=str(settings.cache),
+            mode=settings.fetch,
             connections=settings.connections,
         ),
         "store": StoreResource(
@@ -58,7 +59,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
     return dg.Definitions(
         assets=[
             raw_archives,
-            unique_files,
+            build_unique_files(settings.fetch),
             images,
             embeddings,
             gmm_model,

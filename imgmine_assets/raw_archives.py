@@ -1,4 +1,7 @@
-"""`raw_archives`: the item's WARC files in the cache, resumed and checked, and a manifest in the store."""
+"""`raw_archives`: the item's WARC files in the cache, resumed and checked, and a manifest in the store.
+
+Where archives are not read from the cache (IMGMINE_FETCH), the manifest is all.
+"""
 
 import time
 
@@ -8,6 +11,7 @@ from imgmine.archives.download import Progress
 from imgmine.archives.item import Item, manifest_bytes
 from imgmine.archives.part_file import is_verified
 from imgmine.scratch import scratch_folder
+from imgmine.settings import FetchMode
 from imgmine.store.publish import content_digest
 from imgmine.store.tables import manifest_key
 from imgmine_assets import shown
@@ -34,7 +38,8 @@ _NAME = "raw_archives"
         blocking(
             _NAME,
             "md5_is_the_archives",
-            "Every WARC file in the cache has the size and MD5 of the Internet Archive's metadata.",
+            "Every WARC file in the cache has the size and MD5 of the Internet Archive's metadata. Where archives are "
+            "read as they arrive, it has an MD5 to be checked against.",
         )
     ],
 )
@@ -53,11 +58,13 @@ def raw_archives(
         item = archive_org.item(archive)
         context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(warc_bytes(item))}")
         begun = time.monotonic()
-        received = _fetch(context, archive_org, item)
+        caches = archive_org.mode is FetchMode.CACHE
+        received = _fetch(context, archive_org, item) if caches else 0
         fetching = time.monotonic() - begun
         manifest = manifest_bytes(item)
         opened.put_bytes(manifest_key(archive), manifest)
-        wrong = _wrong_files(item, archive_org)
+        wrong = _wrong_files(item, archive_org) if caches else _files_without_md5(item)
+    looked_at = f"{len(item.warcs)} WARC files{'' if caches else ', whose bytes are checked as they are read'}"
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(manifest)),
         metadata={
@@ -69,16 +76,15 @@ def raw_archives(
             "bytes": warc_bytes(item),
             "bytes downloaded": received,
             "unchanged": received == 0,
+            "fetched": archive_org.mode.value,
             "seconds": round(time.monotonic() - started, 2),
             **({"MB a second": round(received / 1e6 / fetching, 1)} if received else {}),
             "published": dg.MetadataValue.timestamp(item.publicdate) if item.publicdate else "unknown",
             "dagster/uri": opened.uri(manifest_key(archive)),
-            "cache": dg.MetadataValue.path(str(archive_org.archive_folder(archive))),
+            **({"cache": dg.MetadataValue.path(str(archive_org.archive_folder(archive)))} if caches else {}),
             "item": dg.MetadataValue.url(archive_org.item_page(archive)),
         },
-        check_results=[
-            result("md5_is_the_archives", wrong, f"{len(item.warcs)} WARC files"),
-        ],
+        check_results=[result("md5_is_the_archives", wrong, looked_at)],
     )
 
 
@@ -108,3 +114,7 @@ def _wrong_files(item: Item, archive_org: ArchiveOrgResource) -> list[str]:
         for file in item.warcs
         if not is_verified(folder / file.name, file)
     ]
+
+
+def _files_without_md5(item: Item) -> list[str]:
+    return [f"{file.name} has no MD5 in the Internet Archive's metadata" for file in item.warcs if file.md5 is None]

@@ -12,6 +12,7 @@ from imgmine.archives.item import Item, read_manifest
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.images.decoder_pool import DecoderPool
 from imgmine.scratch import scratch_folder
+from imgmine.settings import FetchMode
 from imgmine.store.base import Store
 from imgmine.store.placement import misplaced
 from imgmine.store.publish import content_digest, publish, read_table, unchanged
@@ -35,21 +36,7 @@ _WARNINGS_LOGGED = 20
 _BROKEN = {RecordDecision.DAMAGED, RecordDecision.TRUNCATED, RecordDecision.EMPTY}
 
 
-@dg.asset(
-    partitions_def=archives,
-    deps=[raw_archives],
-    group_name="archive",
-    kinds={"parquet", "tar"},
-    owners=["team:imgmine"],
-    retry_policy=PASSING,
-    code_version=extract.CODE_VERSION,
-    check_specs=[
-        blocking(_NAME, "records_add_up", "Every record has one decision, and the kept ones are the files."),
-        blocking(_NAME, "files_are_in_their_shards", "Every file lies whole in a shard that is in the store."),
-        warning(_NAME, "few_records_are_broken", "Damaged, truncated and empty records are at most a twentieth."),
-    ],
-)
-def unique_files(
+def _unique_files(
     context: dg.AssetExecutionContext, archive_org: ArchiveOrgResource, store: StoreResource
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One pass over all WARC files: a ledger row for every record, a row and the bytes of every distinct file.
@@ -68,13 +55,7 @@ def unique_files(
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
             with DecoderPool() as decoders:
-                extraction = extract.extract_archive(
-                    archive,
-                    _cached(item, archive_org),
-                    scratch,
-                    decoders=decoders,
-                    progress=log_progress(context.log, "read"),
-                )
+                extraction = _extract(context, archive_org, item, scratch, decoders)
                 for text in extraction.warnings[:_WARNINGS_LOGGED]:
                     context.log.warning(text)
                 publish(
@@ -89,6 +70,41 @@ def unique_files(
         return _result(opened, item, as_before, time.monotonic() - started)
 
 
+def build_unique_files(mode: FetchMode) -> dg.AssetsDefinition:
+    """Return the asset; where it reads from the Internet Archive itself, it takes its turn in that pool."""
+    return dg.asset(
+        name=_NAME,
+        partitions_def=archives,
+        deps=[raw_archives],
+        group_name="archive",
+        kinds={"parquet", "tar"},
+        owners=["team:imgmine"],
+        pool=None if mode is FetchMode.CACHE else "archive_org",
+        retry_policy=PASSING,
+        code_version=extract.CODE_VERSION,
+        check_specs=[
+            blocking(_NAME, "records_add_up", "Every record has one decision, and the kept ones are the files."),
+            blocking(_NAME, "files_are_in_their_shards", "Every file lies whole in a shard that is in the store."),
+            warning(_NAME, "few_records_are_broken", "Damaged, truncated and empty records are at most a twentieth."),
+        ],
+    )(_unique_files)
+
+
+def _extract(
+    context: dg.AssetExecutionContext,
+    archive_org: ArchiveOrgResource,
+    item: Item,
+    scratch: Path,
+    decoders: DecoderPool,
+) -> extract.Extraction:
+    progress = log_progress(context.log, "read")
+    if archive_org.mode is FetchMode.STREAM:
+        return archive_org.extract_streamed(item, scratch, decoders, progress, context.log.warning)
+    return extract.extract_archive(
+        item.identifier, _cached(item, archive_org), scratch, decoders=decoders, progress=progress
+    )
+
+
 def _cached(item: Item, archive_org: ArchiveOrgResource) -> list[tuple[str, Path]]:
     folder = archive_org.archive_folder(item.identifier)
     for file in item.warcs:
@@ -98,6 +114,10 @@ def _cached(item: Item, archive_org: ArchiveOrgResource) -> list[tuple[str, Path
                 "on this machine."
             )
     return [(file.name, folder / file.name) for file in item.warcs]
+
+
+# What comes after it needs only its name, which is the same however archives are read.
+unique_files = build_unique_files(FetchMode.CACHE)
 
 
 def _only_copies(records: pa.Table) -> int:

@@ -1,13 +1,18 @@
 """The Internet Archive, or a server that answers as it does, and the cache of what was fetched from it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 
 from imgmine.archives.archive_org import ArchiveOrg, FoundItem
 from imgmine.archives.download import CONNECTIONS, ProgressCallback, fetch_archive
+from imgmine.archives.extract import Extraction
 from imgmine.archives.item import Item
 from imgmine.archives.retry import RetryPolicy
+from imgmine.archives.streaming import extract_streamed
+from imgmine.images.decoder_pool import DecoderPool
+from imgmine.settings import FetchMode
 
 # A sensor's tick is ended after 60 s: it gives up early, and the next tick asks again.
 _SENSOR_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=10.0)
@@ -16,13 +21,14 @@ _SENSOR_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=10
 class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """`base_url` is the server, `contact` goes into the User-Agent, `cache` is the folder of fetched WARC files.
 
-    A download opens at most `connections` to the server.
+    `mode` says how archives come to be read. A download opens at most `connections` to the server.
     """
 
     base_url: str
     contact: str | None
     collection: str
     cache: str
+    mode: FetchMode = FetchMode.CACHE
     connections: int = CONNECTIONS
 
     def item(self, archive: str) -> Item:
@@ -34,6 +40,17 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def fetch(self, item: Item, progress: ProgressCallback) -> list[Path]:
         """Bring every WARC file of the item into the cache, resumed and checked, and return their paths."""
         return fetch_archive(self._client(), item, Path(self.cache), progress, connections=self.connections)
+
+    def extract_streamed(
+        self,
+        item: Item,
+        scratch: Path,
+        decoders: DecoderPool,
+        progress: Callable[[int, int], None],
+        on_wrong: Callable[[str], None],
+    ) -> Extraction:
+        """Make the pass over the item's WARC files as they arrive."""
+        return extract_streamed(self._client(), item, scratch, decoders=decoders, progress=progress, on_wrong=on_wrong)
 
     def archive_folder(self, archive: str) -> Path:
         """Return the folder of one archive in the cache."""

@@ -31,6 +31,7 @@ def test_without_any_variable_all_lies_below_the_working_folder(folder: Path) ->
     assert settings.embedder == "efficientnet-lite0"
     assert settings.contact is None
     assert settings.connections == 2
+    assert settings.fetch == "cache"
     assert settings.reference is None
     assert settings.anomaly_percentile == 5.0
     assert settings.discover_runs_per_tick == 0
@@ -47,7 +48,7 @@ def test_home_moves_what_has_no_place_of_its_own(folder: Path) -> None:
 
 def test_a_variable_that_is_set_to_nothing_has_its_default(folder: Path) -> None:
     names = ["HOME", "STORE", "CACHE", "S3_ENDPOINT", "ARCHIVE_ORG", "COLLECTION", "CONTACT", "EMBEDDER", "REFERENCE"]
-    names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS", "CONNECTIONS"]
+    names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS", "CONNECTIONS", "FETCH"]
     assert load_settings({f"IMGMINE_{name}": "" for name in names}) == load_settings({})
 
 
@@ -108,6 +109,7 @@ def test_a_store_is_a_folder_or_a_bucket(value: str, store: str) -> None:
         ("IMGMINE_DISCOVER_RUNS", "201"),
         ("IMGMINE_DISCOVER_RUNS", "many"),
         ("IMGMINE_CONNECTIONS", "0"),
+        ("IMGMINE_FETCH", "drip"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_told_with_its_name(name: str, value: str) -> None:
@@ -131,3 +133,13 @@ def test_a_reference_folder_and_numbers_are_read(folder: Path) -> None:
     assert settings.reference == folder / "good"
     assert settings.anomaly_percentile == 2.5
     assert settings.discover_runs_per_tick == 20
+
+
+def test_a_home_given_for_one_command_does_not_get_the_dagster_of_the_dotenv_file(folder: Path) -> None:
+    os.environ.pop("DAGSTER_HOME", None)
+    (folder / ".env").write_text(f"DAGSTER_HOME={folder / 'usual'}\n")
+    assert load_settings().home == folder / ".imgmine"
+    assert os.environ.pop("DAGSTER_HOME") == str(folder / "usual")
+    os.environ["IMGMINE_HOME"] = str(folder / "other")
+    assert load_settings().home == folder / "other"
+    assert "DAGSTER_HOME" not in os.environ

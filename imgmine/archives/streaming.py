@@ -1,0 +1,207 @@
+"""Reading an archive's WARC files as they arrive, with nothing whole on disk, and only what is right at the end.
+
+What a server answers is `remote_file`'s; what is made of the bytes, `extract`'s.
+"""
+
+import hashlib
+import io
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import requests
+
+from imgmine.archives.archive_org import ArchiveOrg
+from imgmine.archives.extract import SHARD_BYTES, Extraction, Progress, extract_archive
+from imgmine.archives.item import Item
+from imgmine.archives.part_file import Validators
+from imgmine.archives.remote_file import FetchFailed, RemoteFile, WrongBytes
+from imgmine.archives.retry import TemporaryFailure
+from imgmine.errors import ImgmineError
+from imgmine.images.decoder_pool import DecoderPool
+
+TRIES = 2
+
+_AHEAD = 32 << 20
+
+
+class RemoteStream(io.RawIOBase):
+    """A remote file from its first byte to its last, read ahead by a thread, connected again where it is cut.
+
+    Its end is told only after size, MD5 and SHA-1 were found right, as far as the metadata has them; reading raises
+    `WrongBytes` instead where they were not (with `tries` in its message), and what `RemoteFile.ask` raises.
+
+    Attributes:
+        is_checked: whether all has been read, and was right.
+    """
+
+    def __init__(self, remote: RemoteFile, tries: int = 1) -> None:
+        super().__init__()
+        self.is_checked = False
+        self._remote = remote
+        self._tries = tries
+        self._position = 0
+        self._digests = [
+            (name, expected, hashlib.new(name.replace("-", ""), usedforsecurity=False))
+            for name, expected in (("MD5", remote.file.md5), ("SHA-1", remote.file.sha1))
+            if expected is not None
+        ]
+        self._validators: Validators | None = None
+        self._blocks: deque[memoryview] = deque()
+        self._held = 0
+        self._is_over = self._is_given_up = False
+        self._failure: Exception | None = None
+        self._changed = threading.Condition()
+        threading.Thread(target=self._fetch, name="stream", daemon=True).start()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        """Fill `buffer` with what is there, waiting for the first byte; return how many bytes, 0 at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._blocks or self._is_over)
+            if not self._blocks:
+                if self._failure is not None:
+                    raise self._failure
+                self.is_checked = True
+                return 0
+            block = self._blocks.popleft()
+            count = min(len(block), len(buffer))
+            if count < len(block):
+                self._blocks.appendleft(block[count:])
+            self._held -= count
+            self._changed.notify_all()
+        buffer[:count] = block[:count]
+        return count
+
+    def close(self) -> None:
+        """Stop fetching."""
+        with self._changed:
+            self._is_given_up = True
+            self._blocks.clear()
+            self._changed.notify_all()
+        super().close()
+
+    def _fetch(self) -> None:
+        try:
+            with self._remote.client.download_session() as session:
+                self._fetch_all(session)
+            self._check()
+        except Exception as error:
+            self._failure = error
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def _fetch_all(self, session: requests.Session) -> None:
+        failures = 0
+        while not self._is_given_up:
+            before = self._position
+            try:
+                self._fetch_rest(session)
+            except TemporaryFailure as failure:
+                failures = 1 if self._position > before else failures + 1
+                if not self._remote.client.retry.wait(failures, failure):
+                    raise FetchFailed(
+                        f"{self._remote}: {failures} failures in a row at byte {self._position:,}; at last: {failure}. "
+                        "It was being read as it came, so nothing is kept: run it again later."
+                    ) from failure
+            else:
+                break
+
+    def _fetch_rest(self, session: requests.Session) -> None:
+        size = self._remote.file.size
+        if self._position == size:
+            return
+        with self._remote.ask(session, self._position) as answer:
+            known = self._validators
+            if known is not None and not self._digests and answer.validators.differ_from(known):
+                raise FetchFailed(f"{self._remote} changed on the server while it was read. Run it again.")
+            self._validators = answer.validators
+            surplus = self._position - answer.start
+            for data in answer.blocks():
+                new = memoryview(data)[surplus:]
+                surplus = max(0, surplus - len(data))
+                if size is not None and self._position + len(new) > size:
+                    raise TemporaryFailure(f"the server sends more than the {size:,} bytes of the file")
+                if not self._take(new):
+                    return
+            end = answer.total if size is None else size
+        if end is not None and self._position != end:
+            raise TemporaryFailure(f"the answer ended at byte {self._position:,} of {end:,}")
+
+    def _take(self, data: memoryview) -> bool:
+        """Hash a block and hand it on, once there is room; return False where nobody wants it any more."""
+        for _, _, digest in self._digests:
+            digest.update(data)
+        with self._changed:
+            self._changed.wait_for(lambda: self._held < _AHEAD or self._is_given_up)
+            if self._is_given_up:
+                return False
+            if data:
+                self._blocks.append(data)
+            self._held += len(data)
+            self._position += len(data)
+            self._changed.notify_all()
+        return True
+
+    def _check(self) -> None:
+        for name, expected, digest in self._digests:
+            if digest.hexdigest() != expected and not self._is_given_up:
+                raise WrongBytes(
+                    self._remote.archive, self._remote.file.name, name, expected, digest.hexdigest(), self._tries
+                )
+
+
+def extract_streamed(
+    client: ArchiveOrg,
+    item: Item,
+    scratch: Path,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    decoders: DecoderPool,
+    progress: Progress | None = None,
+    on_wrong: Callable[[str], None] | None = None,
+) -> Extraction:
+    """Do what `extract_archive` does, with the same tables and shards, from the server instead of from files.
+
+    An archive whose bytes turn out to be wrong is read once more; `on_wrong` is told why. `progress` gets the bytes
+    read and those of the item's WARC files. Raises what `extract_archive` raises, `Unavailable`, `FetchFailed` and
+    `WrongBytes`.
+    """
+    item.require_available()
+    total = sum(file.size or 0 for file in item.warcs)
+    told: Progress | None = None if progress is None else lambda done, _: progress(done, total)
+    for tries in range(1, TRIES + 1):
+        folder = scratch / f"read-{tries}"
+        folder.mkdir(parents=True)
+        streams: list[RemoteStream] = []
+        warcs = [(file.name, _opener(RemoteFile(client, item.identifier, file), tries, streams)) for file in item.warcs]
+        try:
+            extraction = extract_archive(
+                item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told
+            )
+        except WrongBytes as wrong:
+            shutil.rmtree(folder)
+            if tries == TRIES:
+                raise
+            if on_wrong is not None:
+                on_wrong(str(wrong))
+        else:
+            if not all(stream.is_checked for stream in streams):
+                raise ImgmineError(f"{item.identifier}: a WARC file was not read to its end, so nothing is sure of it.")
+            return extraction
+    raise AssertionError("unreachable")
+
+
+def _opener(remote: RemoteFile, tries: int, opened: list[RemoteStream]) -> Callable[[], BinaryIO]:
+    def open_stream() -> BinaryIO:
+        opened.append(RemoteStream(remote, tries))
+        return cast(BinaryIO, opened[-1])
+
+    return open_stream
