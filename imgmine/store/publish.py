@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from imgmine.errors import ImgmineError
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.shards import Shard
-from imgmine.store.tables import Provenance, parquet_metadata, table_key, to_parquet
+from imgmine.store.tables import SCHEMA_VERSION, Provenance, parquet_metadata, table_key, to_parquet
 
 # In a table's metadata: the keys of all shards of its stage and archive, one a line.
 _SHARDS = "shards"
@@ -47,7 +47,8 @@ def content_digest(data: bytes) -> str:
 
 def fingerprint(**inputs: object) -> str:
     """Return one digest for everything that a stage's output depends on: named digests, parameters, versions."""
-    canonical = "\n".join(f"{name}={inputs[name]!r}" for name in sorted(inputs))
+    named = {**inputs, "schema_version": SCHEMA_VERSION}
+    canonical = "\n".join(f"{name}={named[name]!r}" for name in sorted(named))
     return content_digest(canonical.encode())
 
 
