@@ -27,6 +27,8 @@ class FetchMode(StrEnum):
     """Downloaded whole, then read from the disk."""
     STREAM = "stream"
     """Read as they arrive; nothing whole is on the disk."""
+    SELECT = "select"
+    """Only what the CDX says can be an original is fetched, as far as that is worth it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgmine.archives import extract
+from imgmine.archives import extract, selection
 from imgmine.archives.item import Item, read_manifest
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.images.decoder_pool import DecoderPool
@@ -49,25 +49,32 @@ def _unique_files(
     with explained(), scratch_folder(store.scratch_root, _NAME, archive) as scratch:
         opened = store.open()
         item = read_manifest(opened.get_bytes(manifest_key(archive)))
-        inputs = extract.inputs_fingerprint(item)
-        as_before = unchanged(opened, _TABLES, archive, inputs, _SHARDS)
+        all_read, selected = extract.inputs_fingerprint(item), selection.inputs_fingerprint(item)
+        # A full read has all that a selective one would give.
+        enough = [all_read, selected] if archive_org.mode is FetchMode.SELECT else [all_read]
+        as_before = any(unchanged(opened, _TABLES, archive, inputs, _SHARDS) for inputs in enough)
+        fetched = 0
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
             with DecoderPool() as decoders:
-                extraction = _extract(context, archive_org, item, scratch, decoders)
+                extraction, fetched = _extract(context, archive_org, item, scratch, decoders)
                 for text in extraction.warnings[:_WARNINGS_LOGGED]:
                     context.log.warning(text)
                 publish(
                     opened,
                     archive,
                     {"records": extraction.records, "files": extraction.files},
-                    Provenance(_NAME, extract.CODE_VERSION, inputs),
+                    Provenance(
+                        _NAME,
+                        extract.CODE_VERSION,
+                        selected if extraction.counts.get(RecordDecision.NOT_FETCHED) else all_read,
+                    ),
                     extraction.shards,
                     _SHARDS,
                     log_progress(context.log, "publish"),
                 )
-        return _result(opened, item, as_before, time.monotonic() - started)
+        return _result(opened, item, as_before, time.monotonic() - started, fetched)
 
 
 def build_unique_files(mode: FetchMode) -> dg.AssetsDefinition:
@@ -96,13 +103,19 @@ def _extract(
     item: Item,
     scratch: Path,
     decoders: DecoderPool,
-) -> extract.Extraction:
+) -> tuple[extract.Extraction, int]:
+    """Make the pass in the way that is set; return what it gave, and the bytes that were fetched for it."""
     progress = log_progress(context.log, "read")
+    if archive_org.mode is FetchMode.SELECT:
+        chosen = archive_org.extract_selected(item, scratch, decoders, progress, context.log.warning)
+        read, total = readable_bytes(chosen.bytes_read), readable_bytes(chosen.bytes_in_all)
+        why = f"; {chosen.reason}" if chosen.reason else ""
+        context.log.info(f"{item.identifier}: {read} of {total} were read, in {chosen.requests} requests{why}")
+        return chosen.extraction, chosen.bytes_read
     if archive_org.mode is FetchMode.STREAM:
-        return archive_org.extract_streamed(item, scratch, decoders, progress, context.log.warning)
-    return extract.extract_archive(
-        item.identifier, _cached(item, archive_org), scratch, decoders=decoders, progress=progress
-    )
+        return archive_org.extract_streamed(item, scratch, decoders, progress, context.log.warning), warc_bytes(item)
+    cached = _cached(item, archive_org)
+    return extract.extract_archive(item.identifier, cached, scratch, decoders=decoders, progress=progress), 0
 
 
 def _cached(item: Item, archive_org: ArchiveOrgResource) -> list[tuple[str, Path]]:
@@ -134,7 +147,7 @@ def _without_still(files: pa.Table) -> int:
     return len(set(videos) - set(files["video_blake2b"].to_pylist()))
 
 
-def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def _result(store: Store, item: Item, as_before: bool, seconds: float, fetched: int) -> dg.MaterializeResult:  # type: ignore[type-arg]
     archive = item.identifier
     published = {name: read_table(store, name, archive) for name in _TABLES}
     records, files = (published[name].read() for name in _TABLES)
@@ -155,6 +168,7 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float) -> dg.Mat
             "size": readable_bytes(stored),
             "bytes": stored,
             "unchanged": as_before,
+            "bytes downloaded": fetched,
             "seconds": round(seconds, 2),
             **speed,
             "inputs": published["files"].metadata["inputs"],

@@ -10,6 +10,7 @@ from imgmine.archives.download import CONNECTIONS, ProgressCallback, fetch_archi
 from imgmine.archives.extract import Extraction
 from imgmine.archives.item import Item
 from imgmine.archives.retry import RetryPolicy
+from imgmine.archives.selection import Selected, extract_selected
 from imgmine.archives.streaming import extract_streamed
 from imgmine.images.decoder_pool import DecoderPool
 from imgmine.settings import FetchMode
@@ -51,6 +52,17 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     ) -> Extraction:
         """Make the pass over the item's WARC files as they arrive."""
         return extract_streamed(self._client(), item, scratch, decoders=decoders, progress=progress, on_wrong=on_wrong)
+
+    def extract_selected(
+        self,
+        item: Item,
+        scratch: Path,
+        decoders: DecoderPool,
+        progress: Callable[[int, int], None],
+        on_wrong: Callable[[str], None],
+    ) -> Selected:
+        """Make the pass over those records of the item that can be originals, by its CDX."""
+        return extract_selected(self._client(), item, scratch, decoders=decoders, progress=progress, on_wrong=on_wrong)
 
     def archive_folder(self, archive: str) -> Path:
         """Return the folder of one archive in the cache."""

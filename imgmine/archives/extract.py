@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
+from imgmine.archives.cdx import CdxEntry
 from imgmine.archives.http import HttpResponse, HttpSyntaxError, parse_response
 from imgmine.archives.imgur import (
     BestOriginals,
@@ -44,7 +45,16 @@ _PROGRESS_STEP = 4 << 20
 _WARNINGS_TOLD = 100
 _LONGEST_DATE = 64
 
-Warc = tuple[str, Path | Callable[[], BinaryIO]]
+
+class RecordSource(Protocol):
+    """A WARC file of which not every record is read; `selection` has one."""
+
+    def records(self) -> Iterator[WarcRecord | Damage | CdxEntry]:
+        """Yield records and damage as `read_warc` does, and in their places the entries of records not fetched."""
+        ...
+
+
+Warc = tuple[str, Path | Callable[[], BinaryIO] | RecordSource]
 Progress = Callable[[int, int], None]
 
 
@@ -75,10 +85,17 @@ class Extraction:
     warnings: tuple[str, ...]
 
 
-def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES) -> str:
-    """Return the digest of all that `extract_archive` depends on: the WARCs' names, sizes and MD5s, and parameters."""
+def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, **selection: object) -> str:
+    """Return the digest of all that `extract_archive` depends on: the WARCs' names, sizes and MD5s, and parameters.
+
+    `selection` is by what some records are not fetched; without it, all are.
+    """
     return fingerprint(
-        archive=item.identifier, warcs=item.warcs_digest, shard_bytes=shard_bytes, code_version=CODE_VERSION
+        archive=item.identifier,
+        warcs=item.warcs_digest,
+        shard_bytes=shard_bytes,
+        code_version=CODE_VERSION,
+        **selection,
     )
 
 
@@ -99,7 +116,7 @@ def extract_archive(
     Parameters
     ----------
     archive : the identifier of the archive.
-    warcs : name of each WARC file in the archive, and its path or a function that opens it.
+    warcs : name of each WARC file in the archive, and its path, a function that opens it, or a `RecordSource`.
     scratch : an empty folder; the shards are left in it.
     shard_bytes : a shard is closed before it would grow beyond this.
     progress : is told the compressed bytes read and those there are in all (0 where that is not known).
@@ -114,10 +131,9 @@ def extract_archive(
         reading = _Reading(archive, spool)
         report = _Report(warcs, progress)
         for name, source in sorted(warcs, key=lambda warc: warc[0]):
-            with _open(archive, name, source) as stream:
-                for found in _records(archive, name, stream):
-                    reading.take(name, found)
-                    report.read_to(found.offset + found.length)
+            for found in _records(archive, name, source):
+                reading.take(name, found)
+                report.read_to(found.offset + found.length)
             report.end_of_file()
         kept = reading.settle()
         records = reading.ledger.table(archive)
@@ -141,8 +157,11 @@ class _Reading:
         self._candidate_rows: list[int] = []
         self._last_modified: list[datetime | None] = []
 
-    def take(self, warc_file: str, found: WarcRecord | Damage) -> None:
+    def take(self, warc_file: str, found: WarcRecord | Damage | CdxEntry) -> None:
         """Put a record, or a damaged stretch of the file, into the ledger; spool its body where it may be kept."""
+        if isinstance(found, CdxEntry):
+            self.ledger.add(_row_not_fetched(warc_file, found), RecordDecision.NOT_FETCHED)
+            return
         if isinstance(found, Damage):
             self.ledger.add(LedgerRow(warc_file, found.offset, found.length), RecordDecision.DAMAGED)
             self._warn_of_damage(warc_file, found.offset, found.length, found.reason)
@@ -222,6 +241,20 @@ def _row(warc_file: str, record: WarcRecord, media_id: str | None, response: Htt
     )
 
 
+def _row_not_fetched(warc_file: str, entry: CdxEntry) -> LedgerRow:
+    return LedgerRow(
+        warc_file,
+        entry.offset,
+        entry.length,
+        record_type="revisit" if entry.is_revisit else "response",
+        url=entry.url,
+        captured_at=entry.captured_at,
+        http_status=entry.status,
+        served_type=None if entry.is_revisit else entry.mime,
+        media_id=classify_url(entry.url).media_id,
+    )
+
+
 class _Report:
     """Tells how far the pass has come, every few MiB."""
 
@@ -256,9 +289,15 @@ def _open(archive: str, name: str, source: Path | Callable[[], BinaryIO]) -> Bin
         raise _unreadable(archive, name, error) from error
 
 
-def _records(archive: str, name: str, stream: BinaryIO) -> Iterator[WarcRecord | Damage]:
+def _records(
+    archive: str, name: str, source: Path | Callable[[], BinaryIO] | RecordSource
+) -> Iterator[WarcRecord | Damage | CdxEntry]:
+    if not isinstance(source, Path) and not callable(source):
+        yield from source.records()
+        return
     try:
-        yield from read_warc(stream)
+        with _open(archive, name, source) as stream:
+            yield from read_warc(stream)
     except OSError as error:
         raise _unreadable(archive, name, error) from error
 

@@ -42,12 +42,13 @@ class FileChanged(Exception):
 class Answer:
     """What the server sends: bytes of the file from `start` on, out of `total` (None: it does not say).
 
-    `start` is the byte asked for, or 0 where the server ignores ranges.
+    `start` is the byte asked for, or 0 where the server ignores ranges; `is_part`: it does not.
     """
 
     start: int
     total: int | None
     validators: Validators
+    is_part: bool
     _response: requests.Response | None
 
     def blocks(self) -> Iterator[bytes]:
@@ -114,7 +115,7 @@ class RemoteFile:
             raise FetchFailed(f"{self}: HTTP {status} {response.reason}, which no retry will change.")
         if status == 416 and self.file.size is None:
             if total == asked:
-                return Answer(asked, asked, validators, None)  # nothing is missing of a file of unknown size
+                return Answer(asked, asked, validators, False, None)  # nothing is missing of a file of unknown size
             raise FileChanged
         if self.file.size is not None and total not in {None, self.file.size}:
             raise TemporaryFailure(f"the server's file has {total:,} bytes, the metadata says {self.file.size:,}")
@@ -122,7 +123,7 @@ class RemoteFile:
             raise TemporaryFailure(f"the server says that it has no byte {asked:,}")
         if status == 206 and start != asked:
             raise TemporaryFailure(f"asked for byte {asked:,} on, the server sends from {start:,}")
-        return Answer(start, total, validators, response)
+        return Answer(start, total, validators, status == 206, response)
 
 
 def _content_range(response: requests.Response) -> tuple[int, int | None]:

@@ -8,7 +8,7 @@ import io
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -28,26 +28,33 @@ TRIES = 2
 _AHEAD = 32 << 20
 
 
+class RangesIgnored(ImgmineError):
+    """The server sends the whole file where a part was asked for."""
+
+
 class RemoteStream(io.RawIOBase):
     """A remote file from its first byte to its last, read ahead by a thread, connected again where it is cut.
 
-    Its end is told only after size, MD5 and SHA-1 were found right, as far as the metadata has them; reading raises
-    `WrongBytes` instead where they were not (with `tries` in its message), and what `RemoteFile.ask` raises.
+    With `spans`, only those bytes of it (each from a first to before a last one), end to end; they cannot be checked
+    here, and reading raises `RangesIgnored` where the server does not do it. The end of a whole file is told only after
+    its size, MD5 and SHA-1 were found right, as far as the metadata has them; reading raises `WrongBytes` instead where
+    they were not (with `tries` in its message). Reading raises what `RemoteFile.ask` raises, and `FetchFailed`.
 
     Attributes:
         is_checked: whether all has been read, and was right.
     """
 
-    def __init__(self, remote: RemoteFile, tries: int = 1) -> None:
+    def __init__(self, remote: RemoteFile, tries: int = 1, spans: Sequence[tuple[int, int]] | None = None) -> None:
         super().__init__()
         self.is_checked = False
         self._remote = remote
         self._tries = tries
+        self._spans = spans
         self._position = 0
         self._digests = [
             (name, expected, hashlib.new(name.replace("-", ""), usedforsecurity=False))
             for name, expected in (("MD5", remote.file.md5), ("SHA-1", remote.file.sha1))
-            if expected is not None
+            if expected is not None and spans is None
         ]
         self._validators: Validators | None = None
         self._blocks: deque[memoryview] = deque()
@@ -90,7 +97,10 @@ class RemoteStream(io.RawIOBase):
     def _fetch(self) -> None:
         try:
             with self._remote.client.download_session() as session:
-                self._fetch_all(session)
+                if self._spans is None:
+                    self._fetch_span(session, 0, self._remote.file.size)
+                for start, end in self._spans or ():
+                    self._fetch_span(session, start, end)
             self._check()
         except Exception as error:
             self._failure = error
@@ -98,12 +108,13 @@ class RemoteStream(io.RawIOBase):
             self._is_over = True
             self._changed.notify_all()
 
-    def _fetch_all(self, session: requests.Session) -> None:
+    def _fetch_span(self, session: requests.Session, start: int, end: int | None) -> None:
         failures = 0
+        self._position = start
         while not self._is_given_up:
             before = self._position
             try:
-                self._fetch_rest(session)
+                self._fetch_rest(session, end)
             except TemporaryFailure as failure:
                 failures = 1 if self._position > before else failures + 1
                 if not self._remote.client.retry.wait(failures, failure):
@@ -114,11 +125,12 @@ class RemoteStream(io.RawIOBase):
             else:
                 break
 
-    def _fetch_rest(self, session: requests.Session) -> None:
-        size = self._remote.file.size
-        if self._position == size:
+    def _fetch_rest(self, session: requests.Session, end: int | None) -> None:
+        if self._position == end:
             return
-        with self._remote.ask(session, self._position) as answer:
+        with self._remote.ask(session, self._position, end) as answer:
+            if self._spans is not None and not answer.is_part:
+                raise RangesIgnored(f"{self._remote}: the server sends the whole file where a part is asked for.")
             known = self._validators
             if known is not None and not self._digests and answer.validators.differ_from(known):
                 raise FetchFailed(f"{self._remote} changed on the server while it was read. Run it again.")
@@ -127,13 +139,13 @@ class RemoteStream(io.RawIOBase):
             for data in answer.blocks():
                 new = memoryview(data)[surplus:]
                 surplus = max(0, surplus - len(data))
-                if size is not None and self._position + len(new) > size:
-                    raise TemporaryFailure(f"the server sends more than the {size:,} bytes of the file")
+                if end is not None and self._position + len(new) > end:
+                    raise TemporaryFailure(f"the server sends more than the bytes up to {end:,}")
                 if not self._take(new):
                     return
-            end = answer.total if size is None else size
-        if end is not None and self._position != end:
-            raise TemporaryFailure(f"the answer ended at byte {self._position:,} of {end:,}")
+            last = answer.total if end is None else end
+        if last is not None and self._position != last:
+            raise TemporaryFailure(f"the answer ended at byte {self._position:,} of {last:,}")
 
     def _take(self, data: memoryview) -> bool:
         """Hash a block and hand it on, once there is room; return False where nobody wants it any more."""
@@ -181,7 +193,7 @@ def extract_streamed(
         folder = scratch / f"read-{tries}"
         folder.mkdir(parents=True)
         streams: list[RemoteStream] = []
-        warcs = [(file.name, _opener(RemoteFile(client, item.identifier, file), tries, streams)) for file in item.warcs]
+        warcs = [(file.name, opener(RemoteFile(client, item.identifier, file), streams, tries)) for file in item.warcs]
         try:
             extraction = extract_archive(
                 item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told
@@ -193,13 +205,20 @@ def extract_streamed(
             if on_wrong is not None:
                 on_wrong(str(wrong))
         else:
-            if not all(stream.is_checked for stream in streams):
-                raise ImgmineError(f"{item.identifier}: a WARC file was not read to its end, so nothing is sure of it.")
+            require_checked(item, streams)
             return extraction
     raise AssertionError("unreachable")
 
 
-def _opener(remote: RemoteFile, tries: int, opened: list[RemoteStream]) -> Callable[[], BinaryIO]:
+def require_checked(item: Item, streams: Sequence[RemoteStream]) -> None:
+    """Raise where a stream was not read to its end, so that nothing is sure of it."""
+    if not all(stream.is_checked for stream in streams):
+        raise ImgmineError(f"{item.identifier}: a WARC file was not read to its end. Nothing of it is published.")
+
+
+def opener(remote: RemoteFile, opened: list[RemoteStream], tries: int = 1) -> Callable[[], BinaryIO]:
+    """Return what opens the whole file as a stream, and notes it in `opened`."""
+
     def open_stream() -> BinaryIO:
         opened.append(RemoteStream(remote, tries))
         return cast(BinaryIO, opened[-1])

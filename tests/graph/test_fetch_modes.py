@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from imgmine.demo.exchanges import Kind
 from imgmine.demo.server_faults import FaultKind
 from imgmine.settings import FetchMode
 from tests.graph.conftest import MinedDemo
@@ -44,3 +46,23 @@ def test_bytes_that_stay_wrong_publish_nothing(mined: MinedDemo, archive: str, d
         assert "unique_files" in outcome.reason
         assert "the MD5 should be" in outcome.reason
         assert set(published(work.store)) == {f"manifests/{archive}.json"}
+
+
+def test_only_originals_are_fetched_and_a_rerun_knows_it(mined: MinedDemo, demo_root: Path, tmp_path: Path) -> None:
+    [april] = [archive.identifier for archive in mined.archives if archive.kind is Kind.APRIL]
+    with workplace(tmp_path / "home", demo_root, fetch=FetchMode.SELECT) as work:
+        [outcome] = work.mine([april])
+        assert outcome.reason == ""
+        records = pq.read_table(work.store / f"records/{april}.parquet")
+        full = pq.read_table(mined.work.store / f"records/{april}.parquet")
+        assert records["decision"].to_pylist().count("not_fetched") > 10
+        assert records["warc_offset"].equals(full["warc_offset"])
+        for table in ("files", "images"):
+            found = [pq.read_table(store / f"{table}/{april}.parquet") for store in (work.store, mined.work.store)]
+            assert found[0].equals(found[1])
+        before = published(work.store)
+        work.server.clear_requests()
+        [outcome] = work.mine([april])
+        assert outcome.reason == ""
+        assert not [request for request in work.server.requests if request.path.endswith(".zst")]
+        assert published(work.store) == before

@@ -1,0 +1,86 @@
+"""A CDX index: what an item's derived index says of the records in its WARC files.
+
+Which of them are wanted is `selection`'s.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from imgmine.errors import ImgmineError
+
+_REVISIT = "warc/revisit"
+_GZIP_MAGIC = b"\x1f\x8b"
+# The letters of the header that are gone by; each is a column.
+_WANTED = {"b": "time", "a": "url", "m": "mime", "s": "status", "S": "length", "V": "offset", "g": "file"}
+
+
+class IndexUnusable(ImgmineError):
+    """A CDX cannot be read, or what it says is not so."""
+
+
+class CdxEntry(NamedTuple):
+    """One record: `offset` and `length` in bytes of the compressed file, `captured_at` in UTC.
+
+    `status` and `captured_at` are None where the index has none that can be read.
+    """
+
+    offset: int
+    length: int
+    url: str
+    captured_at: datetime | None
+    mime: str
+    status: int | None
+
+    @property
+    def is_revisit(self) -> bool:
+        """Whether it is a revisit record, of which the index says nothing else."""
+        return self.mime == _REVISIT
+
+
+def read_cdx(data: bytes) -> Mapping[str, list[CdxEntry]]:
+    """Return the entries of each WARC file, by offset. `data` is the index, gzip or not. Raises `IndexUnusable`."""
+    entries: dict[str, list[CdxEntry]] = {}
+    lines = _lines(data)
+    header = next(lines, "").split()
+    if header[:1] != ["CDX"] or not _WANTED.keys() <= set(header[1:]):
+        raise IndexUnusable(f"This is no CDX with the columns {' '.join(_WANTED)}: its header is {header}.")
+    columns = {_WANTED[letter]: number for number, letter in enumerate(header[1:]) if letter in _WANTED}
+    for line in lines:
+        fields = line.split(" ")
+        if len(fields) != len(header) - 1 or not fields[columns["offset"]].isdecimal():
+            raise IndexUnusable(f"A line of the CDX is not as its header says: {line[:200]!r}")
+        length, status = fields[columns["length"]], fields[columns["status"]]
+        if not length.isdecimal():
+            raise IndexUnusable(f"A line of the CDX does not say how long the record is: {line[:200]!r}")
+        entries.setdefault(fields[columns["file"]], []).append(
+            CdxEntry(
+                int(fields[columns["offset"]]),
+                int(length),
+                fields[columns["url"]],
+                _time(fields[columns["time"]]),
+                fields[columns["mime"]],
+                int(status) if status.isdecimal() else None,
+            )
+        )
+    return {name: sorted(found, key=lambda entry: entry[:2]) for name, found in entries.items()}
+
+
+def _lines(data: bytes) -> Iterator[str]:
+    raw = io.BytesIO(data)
+    try:
+        with gzip.open(raw) if data.startswith(_GZIP_MAGIC) else raw as stream:
+            for line in stream:
+                yield line.decode("utf-8", "replace").rstrip("\r\n")
+    except (EOFError, OSError, zlib.error) as error:
+        raise IndexUnusable(f"The CDX does not decompress: {error}") from error
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None

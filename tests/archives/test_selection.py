@@ -1,0 +1,220 @@
+"""Reading only what can be an original: the same tables but for what was not fetched, and all of it where in doubt."""
+
+import gzip
+import hashlib
+import json
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgmine.archives.archive_org import ArchiveOrg
+from imgmine.archives.cdx import CdxEntry, IndexUnusable
+from imgmine.archives.extract import extract_archive
+from imgmine.archives.retry import RetryPolicy
+from imgmine.archives.selection import extract_selected, is_wanted, make_plan
+from imgmine.demo.archives import make_archives
+from imgmine.demo.exchanges import Kind
+from imgmine.demo.server import serve
+from imgmine.images.decoder_pool import DecoderPool
+
+ORIGINAL, COPY, PAGE = "https://i.imgur.com/abcde.png", "https://i.imgur.com/abcdeb.png", "https://imgur.com/abcde"
+
+
+def entry(offset, length, url=ORIGINAL, mime="image/png", status=200):
+    return CdxEntry(offset, length, url, None, mime, status)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (entry(0, 1), True),
+        (entry(0, 1, status=None), True),
+        (entry(0, 1, mime="text/html"), True),
+        (entry(0, 1, url=COPY), False),
+        (entry(0, 1, url=PAGE), False),
+        (entry(0, 1, mime="warc/revisit"), False),
+        (entry(0, 1, status=302), False),
+        (entry(0, 1, status=404), False),
+        (entry(0, 1, url="https://i.imgur.com/removed.png"), False),
+    ],
+)
+def test_only_what_is_known_to_be_no_original_is_left_out(found, wanted):
+    assert is_wanted(found) is wanted
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 100), st.booleans()), max_size=5), st.integers(0, 100))
+def test_a_plan_reads_each_wanted_record_once_and_joins_over_cheap_gaps(laid, request):
+    entries, at = [], 0
+    for gap, length, wanted in laid:
+        entries.append(entry(at + gap, length, ORIGINAL if wanted else COPY))
+        at += gap + length
+    plan = make_plan(entries, 10 * at + 1, request)
+    assert plan is not None
+    for found in entries:
+        inside = [start <= found.offset and found.offset + found.length <= end for start, end in plan.spans]
+        assert sum(inside) == 1 if is_wanted(found) else sum(inside) <= 1
+    assert all(end + request < start for (_, end), (start, _) in zip(plan.spans, plan.spans[1:], strict=False))
+    edges = {edge for found in entries if is_wanted(found) for edge in (found.offset, found.offset + found.length)}
+    assert {edge for span in plan.spans for edge in span} <= edges
+
+
+def test_a_file_of_which_most_is_wanted_is_read_whole():
+    assert make_plan([entry(0, 600)], 1000, 100) is not None
+    assert make_plan([entry(0, 601)], 1000, 100) is None
+    assert make_plan([entry(0, 300), entry(400, 300)], 1000, request_bytes=100) is None
+
+
+def test_bytes_that_no_record_of_the_index_has_are_read_where_they_are_many():
+    few, many = 16 << 10, (16 << 10) + 1
+    copies = [entry(many, 10, COPY), entry(many + 10 + few, 10, COPY), entry(many + 20 + few + many, 10**6, COPY)]
+    end = copies[-1].offset + copies[-1].length
+    plan = make_plan(copies, end, request_bytes=100)
+    assert plan is not None
+    assert plan.spans == ((0, many), (many + 20 + few, many + 20 + few + many))
+    plan = make_plan(copies, end + many, request_bytes=100)
+    assert plan is not None
+    assert plan.spans[-1] == (end, end + many)
+
+
+@pytest.mark.parametrize("entries", [[entry(0, 100), entry(99, 10)], [entry(990, 11)], [entry(0, 9), entry(0, 10)]])
+def test_an_index_that_cannot_be_of_the_file_is_an_error(entries):
+    with pytest.raises(IndexUnusable):
+        make_plan(entries, 1000, 100)
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    [april] = make_archives(root, kinds=[Kind.APRIL], records=300)
+    [may] = make_archives(root, kinds=[Kind.MAY_3], records=60)
+    return {Kind.APRIL: april, Kind.MAY_3: may}
+
+
+@pytest.fixture(scope="module")
+def decoders():
+    with DecoderPool() as pool:
+        yield pool
+
+
+@pytest.fixture
+def april(archives, tmp_path):
+    """A copy of the April archive, which a test may change."""
+    archive = archives[Kind.APRIL]
+    shutil.copytree(archive.folder, tmp_path / "archive.org" / archive.identifier)
+    return tmp_path / "archive.org" / archive.identifier
+
+
+@pytest.fixture
+def whole(archives, april, decoders, tmp_path):
+    (tmp_path / "whole").mkdir()
+    warcs = [(path.name, april / path.name) for path in archives[Kind.APRIL].warc_files]
+    return extract_archive(april.name, warcs, tmp_path / "whole", decoders=decoders)
+
+
+def select(folder, decoders, scratch, fault=None, **parameters):
+    """Return what selective reading gives, what was said, and the bytes that the server sent of WARC files."""
+    with serve(folder.parent) as server:
+        client = ArchiveOrg(server.url, retry=RetryPolicy(attempts=3, first_wait=0.001))
+        item = client.item(folder.name)
+        if fault is not None:
+            server.faults.add(fault, path="*/items/*.warc.zst", **parameters)
+        said = []
+        found = extract_selected(client, item, scratch, decoders=decoders, on_wrong=said.append)
+        sent = sum(request.sent for request in server.requests if request.path.endswith(".warc.zst"))
+    return found, said, sent
+
+
+def assert_same(one, other):
+    assert one.records.equals(other.records)
+    assert one.files.equals(other.files)
+    assert [shard.path.read_bytes() for shard in one.shards] == [shard.path.read_bytes() for shard in other.shards]
+
+
+def test_tables_differ_from_a_full_read_only_by_what_was_not_fetched(april, whole, decoders, tmp_path):
+    found, said, sent = select(april, decoders, tmp_path / "s", "cut", after=200_000, times=2)
+    assert said == []
+    assert found.requests > 2
+    assert found.bytes_read < 0.6 * found.bytes_in_all
+    assert sent < 0.7 * found.bytes_in_all
+    given_up = {"downscaled_copy", "no_media", "redirect", "removed", "error_status", "revisit"}
+    left_out = 0
+    rows = zip(found.extraction.records.to_pylist(), whole.records.to_pylist(), strict=True)
+    for row, full in rows:
+        if row["decision"] != "not_fetched":
+            assert row == full
+            continue
+        left_out += 1
+        assert full["decision"] in given_up
+        for name in ("archive", "warc_file", "warc_offset", "warc_length", "record_type", "url", "http_status"):
+            assert row[name] == full[name]
+        assert row["captured_at"] == full["captured_at"].replace(microsecond=0)
+        assert row["media_id"] == full["media_id"]
+        assert row["record_type"] == "revisit" or row["served_type"] == (full["served_type"] or "unk").split(";")[0]
+    assert left_out > 20
+    assert found.extraction.files.equals(whole.files)
+    assert [s.path.read_bytes() for s in found.extraction.shards] == [s.path.read_bytes() for s in whole.shards]
+
+
+@pytest.mark.parametrize(("fault", "times"), [("flip", 3), ("ignore_range", 50)])
+def test_bytes_that_are_not_what_the_index_says_lead_to_a_full_read(april, whole, decoders, tmp_path, fault, times):
+    # The third request is the first for records; the two before it are for the dictionary.
+    first = next(row for row in whole.records.to_pylist() if row["decision"] == "kept")
+    found, said, _ = select(april, decoders, tmp_path / "s", fault, after=first["warc_offset"] + 100, times=times)
+    assert len(said) == 1
+    assert found.reason
+    assert_same(found.extraction, whole)
+
+
+def rewrite_index(folder, change):
+    item = json.loads((folder / "item.json").read_text())
+    [listed] = [file for file in item["files"] if file["format"] == "Item CDX Index"]
+    path = folder / listed["name"]
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()).decode()).encode()))
+    listed |= {"size": str(path.stat().st_size), "md5": hashlib.md5(path.read_bytes()).hexdigest()}
+    del listed["sha1"]
+    (folder / "item.json").write_text(json.dumps(item))
+
+
+def shifted(text):
+    """Let each record begin one byte later than it does."""
+    header, *lines = text.splitlines()
+    moved = [f"{before} {int(offset) + 1} {name}" for before, offset, name in (line.rsplit(" ", 2) for line in lines)]
+    return "\n".join([header, *moved, ""])
+
+
+@pytest.mark.parametrize("change", [shifted, lambda text: "rubbish"])
+def test_an_index_that_is_wrong_leads_to_a_full_read(april, whole, decoders, tmp_path, change):
+    rewrite_index(april, change)
+    found, said, _ = select(april, decoders, tmp_path / "s")
+    assert len(said) == 1
+    assert_same(found.extraction, whole)
+
+
+def test_what_an_index_does_not_account_for_is_read(april, whole, decoders, tmp_path):
+    rewrite_index(
+        april, lambda text: "".join(line for line in text.splitlines(True) if "i.imgur.com/" not in line[40:])
+    )
+    found, _, _ = select(april, decoders, tmp_path / "s")
+    assert found.extraction.files.equals(whole.files)
+
+
+def test_an_item_without_an_index_is_read_whole(april, whole, decoders, tmp_path):
+    item = json.loads((april / "item.json").read_text())
+    item["files"] = [file for file in item["files"] if file["format"] != "Item CDX Index"]
+    (april / "item.json").write_text(json.dumps(item))
+    found, said, _ = select(april, decoders, tmp_path / "s")
+    assert "has no CDX" in said[0]
+    assert_same(found.extraction, whole)
+
+
+def test_an_archive_of_originals_is_read_whole(archives, decoders, tmp_path):
+    archive = archives[Kind.MAY_3]
+    (tmp_path / "whole").mkdir()
+    warcs = [(path.name, path) for path in archive.warc_files]
+    whole = extract_archive(archive.identifier, warcs, tmp_path / "whole", decoders=decoders)
+    found, said, _ = select(archive.folder, decoders, tmp_path / "s")
+    assert said == []
+    assert "more than 60%" in found.reason
+    assert_same(found.extraction, whole)
