@@ -112,11 +112,17 @@ def _result(store: Store, archive: str, percentile: float, as_before: bool, seco
         check_results=[
             result(
                 "every_image_has_a_score",
+                archive,
                 funnel_problems("scores", **tables, scores=table),
                 f"{table.num_rows} scores",
             ),
             usual_share(
-                "share_anomalous_is_usual", decisions[ScoreDecision.ANOMALOUS], table.num_rows, percentile / 100, 0.15
+                "share_anomalous_is_usual",
+                archive,
+                decisions[ScoreDecision.ANOMALOUS],
+                table.num_rows,
+                percentile / 100,
+                0.15,
             ),
         ],
     )

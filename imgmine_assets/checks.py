@@ -1,16 +1,16 @@
 """Asset checks: how one is declared for an archive's asset, and how found problems become its result.
 
-What is checked is beside the asset or in `imgmine.dataset.funnel`.
+What is checked is beside the asset or in `imgmine.dataset.funnel`. The checks do not know of partitions, though Dagster
+has a preview of such checks: with some thousand archives its page of checks takes minutes. So each result names its
+archive, a check that blocks leaves its run failed, and `dataset_statistics` looks at the shares of all archives.
 """
 
-import warnings
 from collections.abc import Sequence
 
 import dagster as dg
 import pyarrow as pa
 
 from imgmine.dataset.funnel import check_funnel
-from imgmine_assets.partitions import archives
 from imgmine_assets.shown import rows_table
 
 _PROBLEMS_SHOWN = 20
@@ -18,23 +18,15 @@ _PROBLEMS_SHOWN = 20
 
 def blocking(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
     """A check that ends the run before what follows: the published rows cannot be relied on."""
-    return _of_each_archive(asset, name, description, blocking=True)
+    return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=True)
 
 
 def warning(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
     """A check that only tells: somebody should look."""
-    return _of_each_archive(asset, name, description, blocking=False)
+    return dg.AssetCheckSpec(name, asset=asset, description=description)
 
 
-def _of_each_archive(asset: str, name: str, description: str, *, blocking: bool) -> dg.AssetCheckSpec:
-    # Dagster previews checks that know of partitions, and would say so at each start for each of them. Without
-    # partitions, the last archive's result would hide those of all others.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=blocking, partitions_def=archives)
-
-
-def result(name: str, problems: Sequence[str], looked_at: str) -> dg.AssetCheckResult:
+def result(name: str, archive: str, problems: Sequence[str], looked_at: str) -> dg.AssetCheckResult:
     """The result of a blocking check: it passes where there are no problems. `looked_at` is as `300 records`."""
     found = f"{len(problems)} problems: {problems[0]}" if problems else "no problem"
     more = {"problems": rows_table({"problem": "string"}, [[problem] for problem in problems[:_PROBLEMS_SHOWN]])}
@@ -42,7 +34,7 @@ def result(name: str, problems: Sequence[str], looked_at: str) -> dg.AssetCheckR
         check_name=name,
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{looked_at}, {found}",
+        description=f"{archive}: {looked_at}, {found}",
         metadata={"number of problems": len(problems), **(more if problems else {})},
     )
 
@@ -52,18 +44,23 @@ def funnel_problems(*stages: str, **tables: pa.Table) -> list[str]:
     return [f"{found.message}: {found.rows} rows" for found in check_funnel(**tables) if found.stage in stages]
 
 
-def usual_share(name: str, count: int, total: int, usual: float, tolerance: float) -> dg.AssetCheckResult:
-    """The result of a warning check: whether a share is near what the collection usually gives.
+def allowed_difference(total: int, usual: float, tolerance: float) -> float:
+    """Return how far a share of `total` may be from the usual one before somebody should look.
 
-    `usual` and `tolerance` are shares. Sampling error is allowed for: twice the binomial standard error is added to
-    the tolerance, so that a small archive does not warn for chance alone. An archive without files has no share.
+    Sampling error is allowed for: twice the binomial standard error is added to the tolerance, so that a small archive
+    does not warn for chance alone. An archive without files has no share.
     """
-    allowed = tolerance + 2 * (usual * (1 - usual) / total) ** 0.5 if total else 1.0
+    return tolerance + 2 * (usual * (1 - usual) / total) ** 0.5 if total else 1.0
+
+
+def usual_share(name: str, archive: str, count: int, total: int, usual: float, tolerance: float) -> dg.AssetCheckResult:
+    """The result of a warning check: whether a share is near what the collection usually gives."""
+    allowed = allowed_difference(total, usual, tolerance)
     share = count / total if total else usual
     return dg.AssetCheckResult(
         check_name=name,
         passed=abs(share - usual) <= allowed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{count} of {total}, {share:.1%}; usually {usual:.0%} ± {allowed:.1%}",
+        description=f"{archive}: {count} of {total}, {share:.1%}; usually {usual:.0%} ± {allowed:.1%}",
         metadata={"share": round(share, 4), "usual": usual, "allowed difference": round(allowed, 4)},
     )

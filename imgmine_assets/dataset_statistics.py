@@ -11,12 +11,19 @@ from imgmine.dataset.warehouse import WAREHOUSE_KEY
 from imgmine.scratch import scratch_folder
 from imgmine_assets import shown
 from imgmine_assets.anomaly_scores import anomaly_scores
+from imgmine_assets.checks import allowed_difference, warning
 from imgmine_assets.dataset import dataset
 from imgmine_assets.failures import PASSING, explained
-from imgmine_assets.images import images
+from imgmine_assets.images import KEPT_TOLERANCE, USUALLY_KEPT, images
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
 
+_NAME = "dataset_statistics"
+_FAR_SHOWN = 50
+_KEPT = """
+SELECT archive, coalesce(sum(n) FILTER (decision = 'kept'), 0)::BIGINT, sum(n)::BIGINT
+FROM funnel WHERE stage = 'images' GROUP BY archive ORDER BY archive
+"""
 _TOTALS = "SELECT stage, decision, sum(n)::BIGINT AS n FROM funnel GROUP BY ALL ORDER BY n DESC, decision"
 
 
@@ -28,17 +35,24 @@ _TOTALS = "SELECT stage, decision, sum(n)::BIGINT AS n FROM funnel GROUP BY ALL 
     pool="warehouse",
     retry_policy=PASSING,
     code_version="1",
+    check_specs=[
+        warning(
+            _NAME,
+            "archives_keep_the_usual_share",
+            "About 76% of the files of each archive pass the gate. Names the archives that are far from it.",
+        )
+    ],
 )
 def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The warehouse: a view of each table over all archives, the funnel, ownership; dbt's reports are made in it."""
     started = time.monotonic()
-    with explained(), scratch_folder(store.scratch_root, "dataset_statistics", "all") as scratch:
+    with explained(), scratch_folder(store.scratch_root, _NAME, "all") as scratch:
         opened = store.open()
         path = warehouse.build(opened, scratch)
         with duckdb.connect(str(path), read_only=True) as connection:
             plots = statistics_plots(connection)
             totals = connection.execute(_TOTALS).fetchall()
-            [(archives,)] = connection.execute("SELECT count(DISTINCT archive) FROM funnel").fetchall()
+            kept = connection.execute(_KEPT).fetchall()
         warehouse.publish(opened, path)
     return dg.MaterializeResult(
         metadata={
@@ -46,10 +60,33 @@ def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg
             "plots": shown.page(
                 {name.capitalize(): shown.picture(png, "image/png", name) for name, png in plots.items()}
             ),
-            "archives": archives,
+            "archives": len(kept),
             "seconds": round(time.monotonic() - started, 2),
             "dagster/uri": opened.uri(WAREHOUSE_KEY),
-        }
+        },
+        check_results=[_usual_archives(kept)],
+    )
+
+
+def _usual_archives(kept: Sequence[tuple[str, int, int]]) -> dg.AssetCheckResult:
+    """Say which archives keep an unusual share of their files, the farthest first."""
+    far = []
+    for archive, count, total in kept:
+        difference = abs(count / total - USUALLY_KEPT)
+        if difference > allowed_difference(total, USUALLY_KEPT, KEPT_TOLERANCE):
+            far.append((difference, archive, count, total))
+    far.sort(reverse=True)
+    return dg.AssetCheckResult(
+        check_name="archives_keep_the_usual_share",
+        passed=not far,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(far)} of {len(kept)} archives are far from the usual {USUALLY_KEPT:.0%}",
+        metadata={
+            "archives": shown.rows_table(
+                {"archive": "string", "kept": "int", "of": "int", "share": "string"},
+                [(archive, count, total, f"{count / total:.1%}") for _, archive, count, total in far[:_FAR_SHOWN]],
+            )
+        },
     )
 
 

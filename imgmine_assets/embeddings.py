@@ -84,9 +84,10 @@ def _result(store: Store, archive: str, as_before: bool, seconds: float) -> dg.M
         check_results=[
             result(
                 "every_image_has_a_vector",
+                archive,
                 funnel_problems("embeddings", **tables, embeddings=table),
                 f"{table.num_rows} vectors",
             ),
-            result("vectors_are_sound", unsound, f"{table.num_rows} vectors"),
+            result("vectors_are_sound", archive, unsound, f"{table.num_rows} vectors"),
         ],
     )

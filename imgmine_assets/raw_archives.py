@@ -84,7 +84,7 @@ def raw_archives(
             **({"cache": dg.MetadataValue.path(str(archive_org.archive_folder(archive)))} if caches else {}),
             "item": dg.MetadataValue.url(archive_org.item_page(archive)),
         },
-        check_results=[result("md5_is_the_archives", wrong, looked_at)],
+        check_results=[result("md5_is_the_archives", archive, wrong, looked_at)],
     )
 
 
