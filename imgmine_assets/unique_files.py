@@ -181,14 +181,16 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float, fetched: 
         check_results=[
             result(
                 "records_add_up",
+                archive,
                 funnel_problems("records", "files", records=records, files=files),
                 f"{records.num_rows} records",
             ),
             result(
                 "files_are_in_their_shards",
+                archive,
                 misplaced(store, files, "shard", "shard_offset", "size"),
                 f"{files.num_rows} files",
             ),
-            usual_share("few_records_are_broken", broken, records.num_rows, _USUALLY_BROKEN, 0.05),
+            usual_share("few_records_are_broken", archive, broken, records.num_rows, _USUALLY_BROKEN, 0.05),
         ],
     )
