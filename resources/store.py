@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import dagster as dg
-from imgmine.store.opening import open_store
 
 from imgmine.store.base import Store
+from imgmine.store.opening import open_store
 
 
 class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]

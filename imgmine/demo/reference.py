@@ -1,6 +1,6 @@
 """The demo's reference: a folder of good images, all of them photographs, for the anomaly model to learn from.
 
-They are cut from the same photographs as those in the demo's archives, but elsewhere; drawn pictures are not among them.
+They are cut from the same photographs as the demo's archives, but elsewhere; drawn pictures are not among them.
 """
 
 from pathlib import Path
