@@ -21,8 +21,9 @@ _SIZE_LETTERS = frozenset("bghlmrst")
 _COPY_VARIANTS = frozenset({"d", "lq"})
 _ID_LENGTHS = (5, 7)
 # What Imgur serves or once took in; a name without any extension is served too. Others (robots.txt) are no media.
-_STILL_EXTENSIONS = {"jpg", "jpeg", "jpe", "png", "webp", "avif", "bmp", "tif", "tiff", "heic", "heif", "jxl"}
-_MOVING_EXTENSIONS = {"gif", "apng", "gifv", "mp4", "m4v", "mov", "webm"}
+_STILL_EXTENSIONS = {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "bmp", "tif", "tiff", "heic", "heif", "jxl"}
+# `.mpeg4` is what some pages name their video, and what the crawler then fetched.
+_MOVING_EXTENSIONS = {"gif", "apng", "gifv", "mp4", "mpeg4", "mpeg", "m4v", "mov", "3gp", "mkv", "webm"}
 _EXTENSIONS = frozenset({"", *_STILL_EXTENSIONS, *_MOVING_EXTENSIONS})
 
 _I_IMGUR_COM = re.compile(

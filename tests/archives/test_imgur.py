@@ -28,6 +28,7 @@ URLS = [
     ("https://i.imgur.com/abcde.jpeg", M, "abcde"),
     ("https://i.imgur.com/abcde.gif", M, "abcde"),
     ("https://i.imgur.com/abcde.mp4", M, "abcde"),
+    ("https://i.imgur.com/abcde.mpeg4", M, "abcde"),
     ("https://i.imgur.com/abcde.webm", M, "abcde"),
     ("https://i.imgur.com/abcde.webp", M, "abcde"),
     ("https://i.imgur.com/abcde.JPG", M, "abcde"),
