@@ -5,6 +5,7 @@ How a run is executed is Dagster's business; here it only is made known whether 
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,8 @@ def marked_as_running(instance: dg.DagsterInstance, run_id: str) -> Iterator[Non
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark the runs of this machine whose process is gone as failed, and return their ids.
 
-    Without this a run that is killed while it downloads keeps its place in the pool for ever, and once all places are
-    taken so, every run waits.
+    Without this a run that is killed keeps its place among those at once, and in the pool if it was downloading, for
+    ever; once all places are taken so, every run waits.
     """
     ended = []
     for path in sorted(_locks(instance).glob("*.lock")):
@@ -48,6 +49,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            if os.fstat(lock.fileno()).st_nlink == 0:
+                continue  # taken away since it was opened: its run came to its end and is about to say so
             run = instance.get_run_by_id(path.stem)
             if run is not None and not run.is_finished:
                 instance.report_run_failed(run, _KILLED)

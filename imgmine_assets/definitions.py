@@ -23,6 +23,7 @@ from resources.archive_org import ArchiveOrgResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
+from sensors.killed_runs import killed_runs
 from sensors.new_archives import build_new_archives
 from sensors.schedules import daily_failures, daily_statistics
 
@@ -70,7 +71,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
         ],
         asset_checks=[no_archive_left_failed],
         jobs=[*ALL_JOBS],
-        sensors=[build_new_archives(settings.discover_runs_per_tick)],
+        sensors=[build_new_archives(settings.discover_runs_per_tick), killed_runs],
         schedules=[daily_statistics, daily_failures],
         resources={**build_resources(settings), "dbt": dbt, **(resource_overrides or {})},
         executor=one_process,
