@@ -5,8 +5,8 @@ What a record's decision is, the rules in `imgur` say; how WARC files are read, 
 
 import errno
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -131,9 +131,10 @@ def extract_archive(
         reading = _Reading(archive, spool)
         report = _Report(warcs, progress)
         for name, source in sorted(warcs, key=lambda warc: warc[0]):
-            for found in _records(archive, name, source):
-                reading.take(name, found)
-                report.read_to(found.offset + found.length)
+            with closing(_records(archive, name, source)) as records_found:
+                for found in records_found:
+                    reading.take(name, found)
+                    report.read_to(found.offset + found.length)
             report.end_of_file()
         kept = reading.settle()
         records = reading.ledger.table(archive)
@@ -291,7 +292,7 @@ def _open(archive: str, name: str, source: Path | Callable[[], BinaryIO]) -> Bin
 
 def _records(
     archive: str, name: str, source: Path | Callable[[], BinaryIO] | RecordSource
-) -> Iterator[WarcRecord | Damage | CdxEntry]:
+) -> Generator[WarcRecord | Damage | CdxEntry, None, None]:
     if not isinstance(source, Path) and not callable(source):
         yield from source.records()
         return

@@ -57,6 +57,8 @@ class ArchiveServer:
         self.catalogue = Catalogue(root)
         self.root = root.resolve()
         self._log: list[LoggedRequest] = []
+        self._link_free_at = 0.0
+        self._link = threading.Lock()
         self._nodes = [_Node(self, port), _Node(self, 0)]
         self.url, self.data_url = (f"http://127.0.0.1:{node.server_port}" for node in self._nodes)
         for node in self._nodes:
@@ -74,6 +76,13 @@ class ArchiveServer:
     def log(self, request: LoggedRequest) -> None:
         """Note a request, as soon as it is read; its outcome is filled in."""
         self._log.append(request)
+
+    def wait_for_link(self, seconds: float) -> None:
+        """Wait for a turn on the link that throttled connections share, and use it for so long."""
+        with self._link:
+            self._link_free_at = max(self._link_free_at, time.monotonic()) + seconds
+            until = self._link_free_at
+        self.stopping.wait(until - time.monotonic())
 
     def metadata(self, identifier: str) -> Mapping[str, Any]:
         """Return what `/metadata/<identifier>` answers, with the faults that stand."""
@@ -332,7 +341,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(data)
                 position += size
                 self._request.sent += size
-                if throttle:
+                if throttle and throttle.shared:
+                    self._archive.wait_for_link(size / throttle.rate)
+                elif throttle:
                     self._archive.stopping.wait(begun + (position - start) / throttle.rate - time.monotonic())
 
 

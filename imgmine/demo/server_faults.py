@@ -30,7 +30,7 @@ class FaultKind(StrEnum):
     WRONG_RANGE = "wrong_range"
     """Answer a request for a range with 206 and the bytes from offset `after` on, and say so in Content-Range."""
     THROTTLE = "throttle"
-    """Send `rate` bytes a second on each connection."""
+    """Send `rate` bytes a second on each connection, or, where `shared`, on all of them together."""
     DARK = "dark"
     """Make items dark; `path` is matched against the identifier."""
     RESTRICTED = "restricted"
@@ -61,6 +61,7 @@ class Fault:
     seconds: float = 1.0
     after: int = 0
     rate: float = 1_000_000.0
+    shared: bool = False
 
     def __post_init__(self) -> None:
         self.kind = FaultKind(self.kind)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import internetarchive
 import pytest
@@ -293,6 +294,16 @@ def test_slowness(server, location, fault):
     begun = time.monotonic()
     assert requests.get(location, timeout=20).content == CONTENT
     assert time.monotonic() - begun > 0.15
+
+
+def test_a_throttle_can_be_shared_by_all_connections(server, location):
+    server.faults.add("throttle", rate=51_200, shared=True)
+    begun = time.monotonic()
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: requests.get(location, timeout=20).content, range(3)))
+    assert answers == [CONTENT] * 3
+    # Each would take 0.2 s; the waits after their last blocks are not seen.
+    assert time.monotonic() - begun > 0.35
 
 
 def test_failed_searches(server):
