@@ -62,7 +62,7 @@ def test_help_names_every_command(terminal: Terminal) -> None:
     assert {"demo", "discover", "mine", "explain", "setup"} <= set(re.findall(r"^  (\w+)", shown.stdout, re.MULTILINE))
 
 
-@pytest.mark.parametrize("arguments", [("mine",), ("unknown",), ("explain",), ("demo", "--port", "x")])
+@pytest.mark.parametrize("arguments", [("mine",), ("mine", "a,b"), ("unknown",), ("explain",), ("demo", "--port", "x")])
 def test_wrong_usage_exits_with_2(terminal: Terminal, arguments: tuple[str, ...]) -> None:
     assert terminal.run(*arguments).returncode == 2
 
