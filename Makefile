@@ -25,7 +25,8 @@ demo: $(READY) ## Mine the embedded miniature archive, then open the Dagster UI 
 	$(BIN)/imgmine demo
 
 run: $(READY) ## Start the Dagster UI and its daemon with the settings of .env
-	set -a; . ./.env; set +a; $(BIN)/dagster dev --workspace workspace.yaml
+	@test -f .env || $(BIN)/imgmine setup
+	$(BIN)/dagster dev --workspace workspace.yaml
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
