@@ -25,7 +25,8 @@ demo: $(READY) ## Mine the embedded miniature archive, then open the Dagster UI 
 	$(BIN)/imgmine demo
 
 run: $(READY) ## Start the Dagster UI and its daemon with the settings of .env
-	@test -f .env || $(BIN)/imgmine setup
+	@# Dagster's home may be another one since .env was changed.
+	@$(BIN)/imgmine setup
 	$(BIN)/dagster dev --workspace workspace.yaml
 
 lint: $(READY) ## Check style and types
