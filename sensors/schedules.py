@@ -15,5 +15,6 @@ daily_failures = dg.ScheduleDefinition(
     name="daily_failures",
     job=look_at_failures,
     cron_schedule="0 6 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Which archives are left failed, and why, at 06:00 UTC.",
 )
