@@ -64,11 +64,6 @@ class Truth:
     records: list[TrueRecord] = field(default_factory=list)
     files: list[TrueFile] = field(default_factory=list)
 
-    @property
-    def passing_share(self) -> float:
-        """Share of the distinct files that pass the gate."""
-        return sum(file.gate.decision == "kept" for file in self.files) / len(self.files)
-
     def count(self, decision: RecordDecision) -> int:
         """Return the number of records with `decision`."""
         return sum(record.decision == decision for record in self.records)

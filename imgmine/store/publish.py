@@ -13,17 +13,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imgmine.errors import ImgmineError
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.shards import Shard
 from imgmine.store.tables import SCHEMA_VERSION, Provenance, parquet_metadata, table_key, to_parquet
 
 # In a table's metadata: the keys of all shards of its stage and archive, one a line.
 _SHARDS = "shards"
-
-
-class StageIncomplete(ImgmineError):
-    """A stage's tables are in the store, but a shard that they name is not."""
 
 
 @dataclass(frozen=True, slots=True)
