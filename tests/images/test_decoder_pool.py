@@ -173,13 +173,18 @@ def test_a_worker_killed_once_costs_nothing(spool: Spool) -> None:
     with DecoderPool(1) as pool:
         expected = list(pool.pictures(requests))
         killer = threading.Thread(target=lambda: busy_worker().kill())
-        one(pool, requests[1])
-        workers()[0].kill()
-        results = pool.pictures(requests)
         killer.start()
-        assert list(results) == expected
+        assert list(pool.pictures(requests)) == expected
         killer.join()
     assert expected[0].verdict.decision is ImageDecision.KEPT
+
+
+def test_a_worker_killed_while_it_waits_costs_nothing(spool: Spool) -> None:
+    request = spool.add(GOOD)
+    with DecoderPool(1) as pool:
+        expected = one(pool, request)
+        workers()[0].kill()
+        assert one(pool, request) == expected
 
 
 def test_a_file_that_kills_its_workers_costs_that_file_alone(spool: Spool) -> None:
