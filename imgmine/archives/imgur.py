@@ -30,6 +30,11 @@ _I_IMGUR_COM = re.compile(
     r"https?://(?:[^/?#@]*@)?i\.imgur\.com\.?(?::\d*)?/+(?P<name>[^/?#]+)/*(?:\?(?P<query>[^#]*))?(?:#.*)?",
     re.ASCII | re.DOTALL | re.IGNORECASE,
 )
+# The crawler of the first days asked here before it asked i.imgur.com, whose same bytes then became a mere revisit.
+_DOWNLOAD = re.compile(
+    r"https?://(?:[^/?#@]*@)?imgur\.com\.?(?::\d*)?/+download/+(?P<stem>[A-Za-z0-9]+)(?:[/?#].*)?",
+    re.ASCII | re.DOTALL | re.IGNORECASE,
+)
 # Links from the wild carry rubbish after the extension (`abcde.jpg,`), which Imgur ignores.
 _NAME = re.compile(
     r"(?P<stem>[A-Za-z0-9]+)(?:_(?P<variant>[A-Za-z0-9]+))?(?:\.(?P<extension>[A-Za-z0-9]*)(?:[^A-Za-z0-9].*)?)?",
@@ -68,11 +73,14 @@ _OTHER = ImgurUrl(UrlKind.OTHER, None)
 def classify_url(url: str | None) -> ImgurUrl:
     """Tell originals, copies, the "removed" picture and everything else apart, by the URL alone.
 
-    Media are `http(s)://i.imgur.com/NAME[.EXTENSION]`, whatever the port, the host's case and the percent-encoding.
+    Media are `http(s)://i.imgur.com/NAME[.EXTENSION]`, whatever the port, the host's case and the percent-encoding,
+    and `http(s)://imgur.com/download/ID[/TITLE]`, which served the original (or a page, as its bytes then say).
     Ids have 5 or 7 characters, so a stem of one more is a copy where it ends in a size letter; where it does not, and
     for stems of any other length, it is taken for an original, so that nothing is lost to a guess. `ID_d`, `ID_lq`
     and a `maxwidth` query are copies.
     """
+    if url is not None and (download := _DOWNLOAD.fullmatch(url.strip())) is not None:
+        return ImgurUrl(UrlKind.ORIGINAL, download["stem"])
     address = _I_IMGUR_COM.fullmatch(url.strip()) if url is not None else None
     name = _NAME.fullmatch(unquote(address["name"])) if address is not None else None
     if address is None or name is None:

@@ -59,6 +59,10 @@ URLS = [
     ("https://i.imgur.com/abcde.jpg%3F1", M, "abcde"),
     ("https://i.imgur.com/%61bcde%2Ejpg", M, "abcde"),
     ("https://i.imgur.com/abcde_hq.mp4", M, "abcde"),
+    # where the crawler of the first days asked for the original
+    ("https://imgur.com/download/abcdefg/", M, "abcdefg"),
+    ("https://imgur.com/download/abcdefg/A title, 100%", M, "abcdefg"),
+    ("https://imgur.com/download/", X, None),
     # stems of six and eight characters: the last decides
     *[(f"https://i.imgur.com/abcdZ{letter}.jpg", C, "abcdZ") for letter in "bghlmrst"],
     *[(f"https://i.imgur.com/abcdefZ{letter}.jpg", C, "abcdefZ") for letter in "bghlmrst"],
