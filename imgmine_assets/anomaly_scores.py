@@ -12,7 +12,7 @@ from imgmine.models import scores as stage
 from imgmine.models.published_gmm import NoMixture, current_gmm, require_same_embedder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
-from imgmine.store.tables import ANOMALY_SCORES, Provenance
+from imgmine.store.tables import Provenance
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, funnel_problems, result, usual_share, warning
 from imgmine_assets.embeddings import embeddings
@@ -102,12 +102,7 @@ def _result(store: Store, archive: str, percentile: float, as_before: bool, seco
             ),
             "mixture": published.metadata["model"],
             "anomalous below percentile": percentile,
-            "dagster/row_count": table.num_rows,
-            "unchanged": as_before,
-            "seconds": round(seconds, 2),
-            "inputs": published.metadata["inputs"],
-            "dagster/uri": store.uri(published.key),
-            **shown.schemas_of({_NAME: ANOMALY_SCORES}),
+            **shown.publication(store, published, table, as_before, seconds, "images"),
         },
         check_results=[
             result(

@@ -9,7 +9,7 @@ from imgmine.models.vectors import dimension_of, invalid_rows, vectors_of
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
-from imgmine.store.tables import Provenance, embeddings_schema
+from imgmine.store.tables import Provenance
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, funnel_problems, result
 from imgmine_assets.failures import PASSING, explained
@@ -67,19 +67,12 @@ def _result(store: Store, archive: str, as_before: bool, seconds: float) -> dg.M
     table = published.read()
     tables = {name: read_table(store, name, archive).read() for name in ("records", "files", "images")}
     unsound = [f"{table['blake2b'][int(row)].as_py().hex()}" for row in invalid_rows(vectors_of(table))]
-    speed = {} if as_before else {"images a second": round(table.num_rows / seconds, 1)}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
             "model": published.metadata["model"],
             "dimension": dimension_of(table),
-            "dagster/row_count": table.num_rows,
-            "unchanged": as_before,
-            "seconds": round(seconds, 2),
-            **speed,
-            "inputs": published.metadata["inputs"],
-            "dagster/uri": store.uri(published.key),
-            **shown.schemas_of({_NAME: embeddings_schema(dimension_of(table))}),
+            **shown.publication(store, published, table, as_before, seconds, "images"),
         },
         check_results=[
             result(

@@ -14,7 +14,7 @@ from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.placement import misplaced
 from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
-from imgmine.store.tables import IMAGES, Provenance
+from imgmine.store.tables import Provenance
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, funnel_problems, result, usual_share, warning
 from imgmine_assets.failures import PASSING, explained
@@ -106,7 +106,6 @@ def _result(
     records, files = (read_table(store, name, archive).read() for name in ("records", "files"))
     decisions = shown.count_values(table, "decision")
     kept = decisions[ImageDecision.KEPT]
-    speed = {} if as_before else {"files a second": round(table.num_rows / seconds, 1)}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
@@ -118,13 +117,7 @@ def _result(
                 }
             ),
             "formats": shown.counts_table(shown.count_values(table, "format"), "format"),
-            "dagster/row_count": table.num_rows,
-            "unchanged": as_before,
-            "seconds": round(seconds, 2),
-            **speed,
-            "inputs": published.metadata["inputs"],
-            "dagster/uri": store.uri(published.key),
-            **shown.schemas_of({_NAME: IMAGES}),
+            **shown.publication(store, published, table, as_before, seconds, "files"),
         },
         check_results=[
             result(

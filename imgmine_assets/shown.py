@@ -17,6 +17,7 @@ from PIL import Image
 from imgmine.images.contact_sheet import contact_sheet
 from imgmine.images.samples import Sample
 from imgmine.store.base import Store
+from imgmine.store.publish import PublishedTable
 from imgmine.store.tables import COLUMN_MEANINGS
 
 _BAR = 20
@@ -84,6 +85,22 @@ def schemas_of(tables: Mapping[str, pa.Schema]) -> dict[str, dg.TableSchema]:
     names: Sequence[str] = list(tables)
     shown = {"dagster/column_schema": column_schema(tables[names[-1]])}
     return shown | {f"columns of {name}": column_schema(tables[name]) for name in names[:-1]}
+
+
+def publication(
+    store: Store, published: PublishedTable, rows: pa.Table, as_before: bool, seconds: float, counted: str
+) -> dict[str, Any]:
+    """What every archive's table shows: rows, columns, where it lies, how long it took. `counted` names a row."""
+    rate = {} if as_before else {f"{counted} a second": round(rows.num_rows / seconds, 1)}
+    return {
+        "dagster/row_count": rows.num_rows,
+        "unchanged": as_before,
+        "seconds": round(seconds, 2),
+        **rate,
+        "inputs": published.metadata["inputs"],
+        "dagster/uri": store.uri(published.key),
+        "dagster/column_schema": column_schema(rows.schema),
+    }
 
 
 def links(store: Store, keys: Iterable[str]) -> dg.MetadataValue:
