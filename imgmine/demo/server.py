@@ -203,6 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(*_searched(lambda: advanced_search(self._archive.catalogue, params)))
             case ["metadata", identifier]:
                 self._json(200, self._archive.metadata(identifier))
+            case ["details", identifier]:
+                self._details(identifier)
             case ["download", identifier, name]:
                 self._download(identifier, name)
             case [_, "items", rest] if "/" in rest:
@@ -271,6 +273,13 @@ class _Handler(BaseHTTPRequestHandler):
             return 403
         listed = {file["name"]: file for file in item.get("files", [])}
         return 401 if listed.get(name, {}).get("private") == "true" else None
+
+    def _details(self, identifier: str) -> None:
+        """Answer with the item's page for people: here a list of its files."""
+        names = [quote(file["name"]) for file in self._archive.metadata(identifier).get("files", [])]
+        links = "".join(f'<li><a href="/download/{quote(identifier)}/{name}">{name}</a>' for name in names)
+        page = f"<!doctype html><title>{quote(identifier)}</title><h1>{quote(identifier)}</h1><ul>{links}</ul>"
+        self._answer(200 if names else 404, page.encode(), "text/html; charset=utf-8")
 
     def _download(self, identifier: str, name: str) -> None:
         if (status := self._refusal(identifier, name)) is not None:

@@ -64,6 +64,13 @@ def test_metadata_is_the_items_json_and_empty_for_a_missing_one(server, root):
     assert (missing.status_code, missing.json()) == (200, {})
 
 
+def test_an_item_has_a_page_with_links_to_its_files(server, root):
+    page = requests.get(f"{server.url}/details/one", timeout=20)
+    listed = json.loads((root / "one" / "item.json").read_bytes())["files"]
+    assert [f'href="/download/one/{file["name"]}"' in page.text for file in listed] == [True] * len(listed) != []
+    assert requests.get(f"{server.url}/details/nothing", timeout=20).status_code == 404
+
+
 def test_scrape_answers_get_and_post(server):
     wanted = {"q": "collection:imgur", "fields": "publicdate", "sorts": "publicdate desc,identifier asc"}
     answer = scrape(server, **wanted).json()
