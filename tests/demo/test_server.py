@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
 
 import internetarchive
 import pytest
@@ -65,9 +67,11 @@ def test_metadata_is_the_items_json_and_empty_for_a_missing_one(server, root):
 
 
 def test_an_item_has_a_page_with_links_to_its_files(server, root):
-    page = requests.get(f"{server.url}/details/one", timeout=20)
+    page = requests.get(f"{server.url}/details/one", timeout=20).text
+    links = re.findall(r'href="([^"]*)"', page)
     listed = json.loads((root / "one" / "item.json").read_bytes())["files"]
-    assert [f'href="/download/one/{file["name"]}"' in page.text for file in listed] == [True] * len(listed) != []
+    assert [unquote(link) for link in links] == [f"/download/one/{file['name']}" for file in listed]
+    assert requests.get(f"{server.url}{links[0]}", timeout=20).content == CONTENT
     assert requests.get(f"{server.url}/details/nothing", timeout=20).status_code == 404
 
 
