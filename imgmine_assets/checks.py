@@ -64,3 +64,16 @@ def usual_share(name: str, archive: str, count: int, total: int, usual: float, t
         description=f"{archive}: {count} of {total}, {share:.1%}; usually {usual:.0%} ± {allowed:.1%}",
         metadata={"share": round(share, 4), "usual": usual, "allowed difference": round(allowed, 4)},
     )
+
+
+def share_at_most(name: str, archive: str, count: int, total: int, most: float) -> dg.AssetCheckResult:
+    """The result of a warning check: whether a share is small enough, twice its sampling error allowed for."""
+    allowed = most + allowed_difference(total, most, 0.0)
+    share = count / total if total else 0.0
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=share <= allowed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{archive}: {count} of {total}, {share:.1%}; at most {allowed:.1%}",
+        metadata={"share": round(share, 4), "at most": round(allowed, 4)},
+    )
