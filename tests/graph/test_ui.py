@@ -95,7 +95,7 @@ class Ui:
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     root, home = tmp_path_factory.mktemp("archive.org"), tmp_path_factory.mktemp("home")
-    archives = [archive.identifier for archive in make_archives(root, kinds=[*Kind, Kind.MAY_3], records=60)]
+    archives = [archive.identifier for archive in make_archives(root, kinds=[*Kind, Kind.MAY_3], records=50)]
     with pytest.MonkeyPatch.context() as patch, serve(root) as server:
         for name in [name for name in os.environ if name.startswith(("IMGMINE_", "DAGSTER_"))]:
             patch.delenv(name)
@@ -144,7 +144,7 @@ def day(ui: Ui) -> Day:
         ui.client.add_partition(archive)
     # Downloads take some seconds, so that more than two runs want to at once.
     sizes = [path.stat().st_size for path in ui.server.root.glob("archiveteam*/*.warc.zst")]
-    ui.server.faults.add(FaultKind.THROTTLE, rate=sum(sizes) / len(ui.archives) / 6, path="*.warc.zst")
+    ui.server.faults.add(FaultKind.THROTTLE, rate=sum(sizes) / len(ui.archives) / 4, path="*.warc.zst")
     ui.server.faults.add(FaultKind.DARK, path=dark)
     backfill = ui.client.backfill(CHAIN, archives)
     # The daemon looks for backfills twice a minute.
