@@ -19,7 +19,7 @@ from imgmine.store.publish import content_digest, publish, read_table, unchanged
 from imgmine.store.tables import FILES, RECORDS, Provenance, manifest_key
 from imgmine_assets import shown
 from imgmine_assets.amounts import readable_bytes
-from imgmine_assets.checks import blocking, funnel_problems, result, usual_share, warning
+from imgmine_assets.checks import blocking, funnel_problems, result, share_at_most, warning
 from imgmine_assets.failures import PASSING, NotInCache, explained
 from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
@@ -30,8 +30,8 @@ from resources.store import StoreResource
 _NAME = "unique_files"
 _TABLES = ("records", "files")
 _SHARDS = "files"
-# Share of the response records that are damaged, truncated or empty; in the collection they are rare.
-_USUALLY_BROKEN = 0.0
+# Of all records; in the collection they are rare.
+_MOST_BROKEN = 0.05
 _WARNINGS_LOGGED = 20
 _BROKEN = {RecordDecision.DAMAGED, RecordDecision.TRUNCATED, RecordDecision.EMPTY}
 
@@ -191,6 +191,6 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float, fetched: 
                 misplaced(store, files, "shard", "shard_offset", "size"),
                 f"{files.num_rows} files",
             ),
-            usual_share("few_records_are_broken", archive, broken, records.num_rows, _USUALLY_BROKEN, 0.05),
+            share_at_most("few_records_are_broken", archive, broken, records.num_rows, _MOST_BROKEN),
         ],
     )
