@@ -20,7 +20,7 @@ from imgmine_assets.amounts import readable_bytes, readable_seconds
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import Outcome, mine, run_job
 from imgmine_assets.shown import count_values
-from imgmine_assets.ui import free_port, running_ui, show
+from imgmine_assets.ui import UiFailed, free_port, running_ui, show
 
 _REFERENCE = "reference"
 
@@ -128,4 +128,5 @@ def _serve_ui(port: int, settings: Settings) -> None:
     with contextlib.suppress(KeyboardInterrupt), running_ui(port, environ, settings.home) as child:
         click.echo(f"\n  The Dagster UI is at {url} — the graph: {url}/asset-groups. Ctrl-C ends it.\n")
         show(f"{url}/asset-groups")
-        child.wait()
+        status = child.wait()
+        raise UiFailed(f"The Dagster UI ended by itself, with status {status}; what it said is above.")
