@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,10 @@ from typing import Any, TypeVar
 from imgmine.decisions import ImageDecision
 from imgmine.errors import ImgmineError
 from imgmine.images.gate import Verdict
+from imgmine.images.in_flight import InFlight
 from imgmine.images.wire import Message, encode, receive
 
-_Request = TypeVar("_Request")
+_Request = TypeVar("_Request", "PictureRequest", "StillRequest")
 _Result = TypeVar("_Result")
 
 LEAST_MEMORY = 128 << 20
@@ -34,9 +35,13 @@ LEAST_MEMORY = 128 << 20
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
-# Requests given out before the oldest is answered, so that one slow file does not stop the others. A preview is tens of
-# KB and under 2 MiB always; a still may be large, so no more are made at once than there are workers.
-_PICTURES_AHEAD = 64
+# What an iteration may have under way before its oldest request is answered, so that one slow file does not stop the
+# others. A preview is tens of KB and under 2 MiB always; a still is seldom over 16 MiB.
+IN_FLIGHT = 128 << 20
+_LEAST_IN_FLIGHT_EACH = 4 << 20
+_MOST_PREVIEW = 2 << 20
+_LARGE_STILL = 16 << 20
+_RESULT = 4 << 10  # a result without its bytes
 
 _START_TIMEOUT_S = 60.0
 _TRIES = 2
@@ -54,15 +59,29 @@ class PictureRequest:
     offset: int
     size: int
 
+    @property
+    def weight(self) -> int:
+        """The most bytes that it and its result may take, in this process and a worker."""
+        return self.size + _MOST_PREVIEW
+
 
 @dataclass(frozen=True, slots=True)
 class PictureResult:
-    """The gate's verdict; of a kept picture, its preview (JPEG) and its 64-bit dHash too."""
+    """The gate's verdict; of a kept picture, its preview (JPEG) and its 64-bit dHash too.
+
+    `is_final` is False where a worker gave no answer: another time it may.
+    """
 
     request: PictureRequest
     verdict: Verdict
     preview: bytes | None
     dhash: int | None
+    is_final: bool = True
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it takes."""
+        return _RESULT + len(self.preview or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,11 @@ class StillRequest:
     size: int
     blake2b: bytes
 
+    @property
+    def weight(self) -> int:
+        """About the most bytes that it and its result may take; a video is not read whole."""
+        return _LARGE_STILL
+
 
 @dataclass(frozen=True, slots=True)
 class StillResult:
@@ -83,6 +107,11 @@ class StillResult:
     png: bytes | None
     frame_time: float | None
     detail: str | None
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it takes."""
+        return _RESULT + len(self.png or b"")
 
 
 class _WorkerDied(Exception):
@@ -178,7 +207,9 @@ class DecoderPool:
 
     A worker that dies is replaced and its file tried once more, for it may have been killed by something else; a file
     that kills two, hangs for `timeout_s` seconds, or needs more than `memory_bytes` of address space gets a result
-    that says so. Results come in the order of the requests and do not depend on the number of workers.
+    that says so. Results come in the order of the requests and do not depend on the number of workers. What is under
+    way is bounded by its bytes (`IN_FLIGHT` an iteration); `submit_picture` and `submit_still` are for a producer that
+    keeps account itself.
 
     Parameters: `workers`, one for each processor by default. `memory_bytes` is enforced on Linux alone.
     Raises `ValueError` where there are too few of either.
@@ -190,6 +221,7 @@ class DecoderPool:
             raise ValueError(f"workers: {workers}; at least 1 is needed")
         if memory_bytes < LEAST_MEMORY:
             raise ValueError(f"memory_bytes: {memory_bytes}; a worker needs {LEAST_MEMORY} to start and to decode")
+        self._in_flight = max(IN_FLIGHT, self.workers * _LEAST_IN_FLIGHT_EACH)
         self._memory_bytes = memory_bytes
         self._timeout_s = timeout_s
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
@@ -214,22 +246,38 @@ class DecoderPool:
         for worker in self._started:
             worker.close()
 
+    @property
+    def params(self) -> Mapping[str, object]:
+        """What the gate's results depend on beside the bytes of the picture."""
+        return {}
+
     def pictures(self, requests: Iterable[PictureRequest]) -> Iterator[PictureResult]:
         """Yield the gate's result for each request, in order. Raises `DecoderError`."""
-        return self._in_order(requests, self._picture, _PICTURES_AHEAD)
+        return self._in_order(requests, self._picture, lambda result: result.weight)
 
     def stills(self, requests: Iterable[StillRequest]) -> Iterator[StillResult]:
         """Yield the still of each video, in order. Raises `DecoderError`."""
-        return self._in_order(requests, self._still, self.workers)
+        return self._in_order(requests, self._still, lambda result: result.weight)
 
     def thumbnails(self, requests: Iterable[PictureRequest], side: int) -> Iterator[bytes | None]:
         """Yield a JPEG of at most `side` × `side` pixels of each picture, None where it does not decode."""
-        return self._in_order(requests, lambda request: self._thumbnail(request, side), _PICTURES_AHEAD)
+        return self._in_order(
+            requests, lambda request: self._thumbnail(request, side), lambda jpeg: _RESULT + len(jpeg or b"")
+        )
+
+    def submit_picture(self, request: PictureRequest) -> Future[PictureResult]:
+        """Have a picture judged; the result may raise `DecoderError`."""
+        return self._threads.submit(self._picture, request)
+
+    def submit_still(self, request: StillRequest) -> Future[StillResult]:
+        """Have a still made; the result may raise `DecoderError`."""
+        return self._threads.submit(self._still, request)
 
     def _picture(self, request: PictureRequest) -> PictureResult:
         answer = self._ask({"do": "picture", **_source(request)})
         if "failed" in answer.head:
-            return PictureResult(request, Verdict(ImageDecision.UNDECODABLE, answer.head["failed"]), None, None)
+            verdict = Verdict(ImageDecision.UNDECODABLE, answer.head["failed"])
+            return PictureResult(request, verdict, None, None, is_final=False)
         fields = answer.head["verdict"]
         verdict = Verdict(**{**fields, "decision": ImageDecision(fields["decision"])})
         return PictureResult(request, verdict, answer.body or None, answer.head["dhash"])
@@ -244,15 +292,33 @@ class DecoderPool:
         return self._ask({"do": "thumbnail", "side": side, **_source(request)}).body or None
 
     def _in_order(
-        self, requests: Iterable[_Request], decode: Callable[[_Request], _Result], ahead: int
+        self,
+        requests: Iterable[_Request],
+        decode: Callable[[_Request], _Result],
+        weigh: Callable[[_Result], int],
     ) -> Iterator[_Result]:
         waiting: deque[Future[_Result]] = deque()
+        in_flight = InFlight(self._in_flight)
+
+        def decoded(request: _Request) -> _Result:
+            result = decode(request)
+            in_flight.add(weigh(result) - request.weight)
+            return result
+
+        def oldest() -> _Result:
+            result = waiting.popleft().result()
+            in_flight.add(-weigh(result))
+            return result
+
         for request in requests:
-            waiting.append(self._threads.submit(decode, request))
-            while waiting and (len(waiting) >= ahead or waiting[0].done()):
-                yield waiting.popleft().result()
+            while waiting and not in_flight.has_room(request.weight):
+                yield oldest()
+            in_flight.add(request.weight)
+            waiting.append(self._threads.submit(decoded, request))
+            while waiting and waiting[0].done():
+                yield oldest()
         while waiting:
-            yield waiting.popleft().result()
+            yield oldest()
 
     def _ask(self, request: dict[str, Any]) -> Message:
         """Return a worker's answer; where it gives none, one that says `failed`. Raises `DecoderError`."""

@@ -13,6 +13,7 @@ import pytest
 
 from imgmine.decisions import ImageDecision
 from imgmine.images.decoder_pool import (
+    IN_FLIGHT,
     LEAST_MEMORY,
     DecoderError,
     DecoderPool,
@@ -119,19 +120,31 @@ def test_results_come_in_order_whatever_the_number_of_workers(spool: Spool) -> N
     assert [result.verdict.width for result in expected[1:-2]] == [130 + 7 * number for number in range(80)]
 
 
-def test_requests_are_taken_only_as_they_are_needed(pool: DecoderPool, spool: Spool) -> None:
-    request, taken = spool.add(GOOD), 0
+def test_what_is_under_way_is_bounded_by_its_bytes(pool: DecoderPool, spool: Spool) -> None:
+    spool.add(bytes(40 << 20))
+    small, taken = spool.add(GOOD), 0
+    large = PictureRequest(spool.path, 0, 40 << 20)
 
-    def endless() -> Iterator[PictureRequest]:
+    def requests(request: PictureRequest) -> Iterator[PictureRequest]:
         nonlocal taken
+        taken = 0
         while True:
             taken += 1
             yield request
 
-    results = pool.pictures(endless())
-    for number in range(1, 101):
-        next(results)
-        assert taken <= number + 64
+    for request, most in ((large, 4), (small, IN_FLIGHT // len(GOOD))):
+        results = pool.pictures(requests(request))
+        for number in range(1, 20):
+            next(results)
+            assert taken <= number + most
+
+
+def test_a_picture_may_be_submitted_as_it_comes(pool: DecoderPool, spool: Spool) -> None:
+    request = spool.add(GOOD)
+    assert pool.submit_picture(request).result() == one(pool, request)
+    path = DATA / "vp9.webm"
+    video = StillRequest(path, 0, path.stat().st_size, bytes(32))
+    assert [pool.submit_still(video).result()] == list(pool.stills([video]))
 
 
 def test_a_still_is_the_one_that_the_videos_hash_chooses(pool: DecoderPool) -> None:
@@ -204,6 +217,7 @@ def test_a_file_that_kills_its_workers_costs_that_file_alone(spool: Spool) -> No
     decisions = [result.verdict.decision for result in results]
     assert decisions == [ImageDecision.KEPT, ImageDecision.UNDECODABLE, ImageDecision.KEPT]
     assert results[1].verdict.detail == "the decoder process died (killed by signal 11)"
+    assert [result.is_final for result in results] == [True, False, True]
 
 
 def test_a_worker_that_hangs_is_replaced(spool: Spool) -> None:
