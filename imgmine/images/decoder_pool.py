@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from imgmine.decisions import ImageDecision
 from imgmine.errors import ImgmineError
+from imgmine.images.decoding import Decoding
 from imgmine.images.gate import Verdict
 from imgmine.images.in_flight import InFlight
 from imgmine.images.wire import Message, encode, receive
@@ -125,11 +126,11 @@ class _WorkerTimeout(Exception):
 class _Worker:
     """One worker process and its pipes."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, decoding: Decoding) -> None:
         environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or "PYTHON" in name}
         with tempfile.TemporaryFile() as complaints:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "imgmine.images.worker", str(os.getpid()), str(memory_bytes)],
+                [sys.executable, "-m", "imgmine.images.worker", str(os.getpid()), str(memory_bytes), decoding],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
@@ -211,11 +212,18 @@ class DecoderPool:
     way is bounded by its bytes (`IN_FLIGHT` an iteration); `submit_picture` and `submit_still` are for a producer that
     keeps account itself.
 
-    Parameters: `workers`, one for each processor by default. `memory_bytes` is enforced on Linux alone.
+    Parameters: `workers`, one for each processor by default. `memory_bytes` is enforced on Linux alone. `decoding` says
+    what previews and their hashes are made from; verdicts do not depend on it.
     Raises `ValueError` where there are too few of either.
     """
 
-    def __init__(self, workers: int | None = None, memory_bytes: int = 1 << 30, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        memory_bytes: int = 1 << 30,
+        timeout_s: float = 60.0,
+        decoding: Decoding = Decoding.EXACT,
+    ) -> None:
         self.workers = _processors() if workers is None else workers
         if self.workers < 1:
             raise ValueError(f"workers: {workers}; at least 1 is needed")
@@ -224,6 +232,7 @@ class DecoderPool:
         self._in_flight = max(IN_FLIGHT, self.workers * _LEAST_IN_FLIGHT_EACH)
         self._memory_bytes = memory_bytes
         self._timeout_s = timeout_s
+        self._decoding = decoding
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._started: set[_Worker] = set()
         self._lock = threading.Lock()
@@ -249,7 +258,7 @@ class DecoderPool:
     @property
     def params(self) -> Mapping[str, object]:
         """What the gate's results depend on beside the bytes of the picture."""
-        return {}
+        return {} if self._decoding is Decoding.EXACT else {"decoding": self._decoding.value}
 
     def pictures(self, requests: Iterable[PictureRequest]) -> Iterator[PictureResult]:
         """Yield the gate's result for each request, in order. Raises `DecoderError`."""
@@ -345,7 +354,7 @@ class DecoderPool:
             try:
                 worker = self._idle.get_nowait()
             except queue.Empty:
-                worker = _Worker(self._memory_bytes)
+                worker = _Worker(self._memory_bytes, self._decoding)
                 with self._lock:
                     self._started.add(worker)
             if self._closed:

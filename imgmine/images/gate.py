@@ -26,8 +26,10 @@ from PIL import (
 
 from imgmine.decisions import ImageDecision
 from imgmine.images.containers import ends_early
+from imgmine.images.decoding import Decoding
 from imgmine.images.frames import count_frames
 from imgmine.images.media_types import media_type
+from imgmine.images.previews import preview_size
 
 LEAST_SIDE = 128
 MOST_PIXELS = 89_478_485  # Pillow's own bound for a decompression bomb: a quarter of a GiB of RGB
@@ -72,14 +74,17 @@ class Verdict:
 
 
 class Gated(NamedTuple):
-    """A verdict and, where the picture was kept, the decoded picture (of a moving one, its first frame)."""
+    """A verdict and, where the picture was kept, the decoded picture (of a moving one, its first frame).
+
+    The picture is smaller than the verdict says where it was decoded `SCALED`.
+    """
 
     verdict: Verdict
     picture: Image.Image | None
 
 
-def gate(payload: bytes) -> Gated:
-    """Judge one file. Never raises: whatever is wrong with the bytes is in the verdict.
+def gate(payload: bytes, decoding: Decoding = Decoding.EXACT) -> Gated:
+    """Judge one file. Never raises: whatever is wrong with the bytes is in the verdict, whatever the `decoding`.
 
     What the header says is asked first, so most drops cost no decoding. The first rule that applies decides: header not
     readable (`undecodable`), too many pixels (`bomb`), not RGB (`mode`), a side too short (`size`), pixels not readable
@@ -92,10 +97,10 @@ def gate(payload: bytes) -> Gated:
             picture = Image.open(io.BytesIO(payload), formats=FORMATS)
         except Exception as error:  # Pillow's readers raise nearly every type on hostile bytes
             return Gated(_unreadable(payload, error), None)
-        return _judge(picture, payload)
+        return _judge(picture, payload, decoding)
 
 
-def _judge(picture: ImageFile.ImageFile, payload: bytes) -> Gated:
+def _judge(picture: ImageFile.ImageFile, payload: bytes, decoding: Decoding) -> Gated:
     width, height = picture.size
 
     def verdict(decision: ImageDecision, detail: str | None = None) -> Verdict:
@@ -117,13 +122,29 @@ def _judge(picture: ImageFile.ImageFile, payload: bytes) -> Gated:
     if min(width, height) < LEAST_SIDE:
         return Gated(verdict(ImageDecision.SIZE), None)
     try:
-        picture.load()
+        pixels = _loaded(picture, payload, decoding)
     except Exception as error:
         cut = "truncated" in str(error).lower() or ends_early(payload)
         return Gated(verdict(ImageDecision.TRUNCATED if cut else ImageDecision.UNDECODABLE, _words(error)), None)
     if picture.format in ("JPEG", "MPO") and ends_early(payload):
         return Gated(verdict(ImageDecision.TRUNCATED, "the end marker is missing"), None)
-    return Gated(verdict(ImageDecision.KEPT), picture)
+    return Gated(verdict(ImageDecision.KEPT), pixels)
+
+
+def _loaded(picture: ImageFile.ImageFile, payload: bytes, decoding: Decoding) -> ImageFile.ImageFile:
+    """Return the picture with its pixels, fewer of them where that is wanted. Raises what Pillow raises."""
+    if decoding is Decoding.SCALED and picture.format == "JPEG":
+        width, height = preview_size(*picture.size)
+        picture.draft(None, (2 * width, 2 * height))
+        try:
+            picture.load()
+        except Exception:
+            # Only the decode in full may condemn, and its words are those of the verdict.
+            picture = Image.open(io.BytesIO(payload), formats=FORMATS)
+        else:
+            return picture
+    picture.load()
+    return picture
 
 
 def _unreadable(payload: bytes, error: Exception) -> Verdict:

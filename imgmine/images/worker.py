@@ -1,4 +1,4 @@
-"""The process in which pictures and videos are decoded: `python -m imgmine.images.worker PARENT MEMORY`.
+"""The process in which pictures and videos are decoded: `python -m imgmine.images.worker PARENT MEMORY DECODING`.
 
 It reads requests from standard input, answers on standard output, and ends with its parent. It imports Pillow, and
 OpenCV when the first video comes; whatever one file does to it costs that file alone. `decoder_pool` starts it.
@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
+from imgmine.images.decoding import Decoding
 from imgmine.images.gate import gate
 from imgmine.images.hashes import dhash
 from imgmine.images.previews import preview_jpeg, reduced
@@ -57,7 +58,7 @@ class _Region(io.RawIOBase):
         return len(data)
 
 
-def answer(request: dict[str, Any]) -> Message:
+def answer(request: dict[str, Any], decoding: Decoding) -> Message:
     """Do what a request asks for. Raises `SourceFault`; a fault of the picture or video is in the answer."""
     path, offset, size = request["path"], request["offset"], request["size"]
     try:
@@ -76,11 +77,11 @@ def answer(request: dict[str, Any]) -> Message:
         os.close(descriptor)
     if request["do"] == "thumbnail":
         return Message({}, thumbnail(payload, request["side"]) or b"")
-    return _picture(payload)
+    return _picture(payload, decoding)
 
 
-def _picture(payload: bytes) -> Message:
-    verdict, picture = gate(payload)
+def _picture(payload: bytes, decoding: Decoding) -> Message:
+    verdict, picture = gate(payload, decoding)
     if picture is None:
         return Message({"verdict": asdict(verdict), "dhash": None})
     small = reduced(picture)
@@ -95,7 +96,7 @@ def _still(video: io.BufferedReader, blake2b: bytes) -> Message:
     return Message({"frame_time": frame_time}, png)
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(requests: BinaryIO, answers: BinaryIO, decoding: Decoding) -> None:
     """Answer requests until there are no more."""
 
     def read(count: int) -> bytes:
@@ -110,7 +111,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         except EOFError:
             return
         try:
-            message = answer(request)
+            message = answer(request, decoding)
         except SourceFault as error:
             message = Message({"fault": str(error)})
         except MemoryError:
@@ -138,9 +139,9 @@ def _limit(memory: int) -> None:
 
 def main() -> None:
     """Run the worker."""
-    parent, memory = map(int, sys.argv[1:])
-    _end_with(parent)
-    _limit(memory)
+    parent, memory, decoding = sys.argv[1:]
+    _end_with(int(parent))
+    _limit(int(memory))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
     answers = os.fdopen(os.dup(1), "wb")
     answers.write(encode(Message({"ready": True})))
@@ -149,7 +150,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    serve(sys.stdin.buffer, answers)
+    serve(sys.stdin.buffer, answers, Decoding(decoding))
 
 
 if __name__ == "__main__":
