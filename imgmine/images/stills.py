@@ -40,6 +40,31 @@ class Still(NamedTuple):
     frame_time: float
 
 
+class _Source(io.BufferedIOBase):
+    """A video as OpenCV may read it: its process dies of an exception, so a seek that cannot be answers -1, as in C.
+
+    A broken video has FFmpeg seek to before its beginning.
+    """
+
+    def __init__(self, video: io.BufferedIOBase) -> None:
+        self._video = video
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._video.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return self._video.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
 def chosen_frame(blake2b: bytes, frames: int, width: int, height: int) -> int:
     """Return the number of the frame that stands for a video: evenly spread over the frames, but the same each time.
 
@@ -77,7 +102,7 @@ def _opened(video: io.BufferedIOBase) -> "cv2.VideoCapture":
     # One thread: less memory, and a broken stream cannot depend on which thread was first.
     settings = [library.CAP_PROP_N_THREADS, 1, library.CAP_PROP_HW_ACCELERATION, library.VIDEO_ACCELERATION_NONE]
     try:
-        capture: cv2.VideoCapture = library.VideoCapture(video, library.CAP_FFMPEG, settings)
+        capture: cv2.VideoCapture = library.VideoCapture(_Source(video), library.CAP_FFMPEG, settings)
     except library.error as error:
         raise NoStill(f"not readable as a video: {error.err}") from error
     if not capture.isOpened():
