@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 
 from imgmine.errors import ImgmineError
+from imgmine.images.decoding import Decoding
 from imgmine.store.base import check_key
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class SettingError(ImgmineError):
@@ -44,6 +48,7 @@ class Settings:
     contact: str | None
     fetch: FetchMode
     connections: int
+    decode: Decoding
     embedder: str
     reference: Path | None
     anomaly_percentile: float
@@ -79,8 +84,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         archive_org=_address(environ, "IMGMINE_ARCHIVE_ORG", "https://archive.org"),
         collection=environ.get("IMGMINE_COLLECTION") or "archiveteam_imgur",
         contact=environ.get("IMGMINE_CONTACT") or None,
-        fetch=_fetch_mode(environ),
+        fetch=_choice(environ, "IMGMINE_FETCH", FetchMode.CACHE),
         connections=int(_number(environ, "IMGMINE_CONNECTIONS", 2, 1, 8)),
+        decode=_choice(environ, "IMGMINE_DECODE", Decoding.EXACT),
         embedder=environ.get("IMGMINE_EMBEDDER") or "efficientnet-lite0",
         reference=Path(reference).expanduser().resolve() if reference else None,
         anomaly_percentile=_number(environ, "IMGMINE_ANOMALY_PERCENTILE", 5.0, 0.0, 100.0),
@@ -101,12 +107,13 @@ def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
     return Path(environ.get(name) or default).expanduser().resolve()
 
 
-def _fetch_mode(environ: Mapping[str, str]) -> FetchMode:
-    text = environ.get("IMGMINE_FETCH") or FetchMode.CACHE
+def _choice(environ: Mapping[str, str], name: str, default: _Choice) -> _Choice:
+    text = environ.get(name) or default
+    kind = type(default)
     try:
-        return FetchMode(text)
+        return kind(text)
     except ValueError:
-        raise SettingError(f"IMGMINE_FETCH={text!r}: one of {', '.join(FetchMode)} is wanted.") from None
+        raise SettingError(f"{name}={text!r}: one of {', '.join(kind)} is wanted.") from None
 
 
 def _store(value: str) -> str:

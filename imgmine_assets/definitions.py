@@ -15,11 +15,12 @@ from imgmine_assets.dead_runs import one_process
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failed_archives import no_archive_left_failed
 from imgmine_assets.gmm_model import gmm_model
-from imgmine_assets.images import images
+from imgmine_assets.images import build_images
 from imgmine_assets.jobs import ALL_JOBS
 from imgmine_assets.raw_archives import raw_archives
 from imgmine_assets.unique_files import build_unique_files
 from resources.archive_org import ArchiveOrgResource
+from resources.decoders import DecodersResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
@@ -44,6 +45,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             s3_endpoint=settings.s3_endpoint,
             scratch=str(settings.scratch),
         ),
+        "decoders": DecodersResource(decoding=settings.decode),
         "warehouse": WarehouseResource(mirror=str(settings.mirror)),
         "models": ModelsResource(
             embedder=settings.embedder,
@@ -61,7 +63,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
         assets=[
             raw_archives,
             build_unique_files(settings.fetch),
-            images,
+            build_images(settings.decode),
             embeddings,
             gmm_model,
             anomaly_scores,

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from imgmine.images.decoder_pool import DecoderPool
 from imgmine.models import gmm_fit
 from imgmine.models.gmm import GmmModel
 from imgmine.models.gmm_card import CHOICE_PLOT, SCORES_PLOT, TEXT, gmm_card
@@ -17,6 +16,7 @@ from imgmine.store.publish import fingerprint, read_table
 from imgmine_assets import shown
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained
+from resources.decoders import DecodersResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
 
@@ -36,7 +36,11 @@ class GmmConfig(dg.Config):
     code_version=gmm_fit.CODE_VERSION,
 )
 def gmm_model(
-    context: dg.AssetExecutionContext, config: GmmConfig, store: StoreResource, models: ModelsResource
+    context: dg.AssetExecutionContext,
+    config: GmmConfig,
+    store: StoreResource,
+    models: ModelsResource,
+    decoders: DecodersResource,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A Gaussian mixture over the reference images' vectors, chosen by BIC and held-out likelihood, and calibrated.
 
@@ -47,8 +51,8 @@ def gmm_model(
         opened = store.open()
         embedder = models.load_embedder()
         if models.reference_folder is not None:
-            with DecoderPool() as decoders:
-                reference = reference_from_folder(models.reference_folder, embedder, decoders, seed=config.seed)
+            with decoders.start() as pool:
+                reference = reference_from_folder(models.reference_folder, embedder, pool, seed=config.seed)
         else:
             reference = sample_embeddings(_tables(opened, embedder.version, config.seed), seed=config.seed)
         context.log.info(f"{len(reference.keys)} reference images, from {reference.source}")

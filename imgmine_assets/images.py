@@ -9,6 +9,7 @@ import pyarrow as pa
 from imgmine.decisions import IMAGE_MEANINGS, ImageDecision
 from imgmine.images import archive as stage
 from imgmine.images.decoder_pool import DecoderPool
+from imgmine.images.decoding import Decoding
 from imgmine.images.samples import dropped_samples, kept_samples
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
@@ -21,6 +22,7 @@ from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
 from imgmine_assets.unique_files import unique_files
+from resources.decoders import DecodersResource
 from resources.store import StoreResource
 
 _NAME = "images"
@@ -29,21 +31,9 @@ _SHARDS = "previews"
 USUALLY_KEPT, KEPT_TOLERANCE = 0.76, 0.10
 
 
-@dg.asset(
-    partitions_def=archives,
-    deps=[unique_files],
-    group_name="archive",
-    kinds={"pillow", "parquet"},
-    owners=["team:imgmine"],
-    retry_policy=PASSING,
-    code_version=stage.CODE_VERSION,
-    check_specs=[
-        blocking(_NAME, "every_file_has_a_verdict", "There is one row for each file that is a picture."),
-        blocking(_NAME, "previews_are_in_their_shards", "Every preview lies whole in a shard that is in the store."),
-        warning(_NAME, "share_kept_is_usual", "About 76% of the files pass the gate, as in the collection."),
-    ],
-)
-def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def _images(
+    context: dg.AssetExecutionContext, store: StoreResource, decoders: DecodersResource
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The gate: Pillow loads it whole, its mode is RGB, both sides have at least 128 pixels. Each drop has its reason.
 
     One decode, in a process of its own, gives the verdict, the preview and the perceptual hash.
@@ -53,8 +43,9 @@ def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Materi
     with explained():
         opened = store.open()
         files = read_table(opened, "files", archive)
-        inputs = fingerprint(files=files.digest, code_version=stage.CODE_VERSION)
-        with scratch_folder(store.scratch_root, _NAME, archive) as scratch, DecoderPool() as decoders:
+        version = stage.code_version(decoders.decoding)
+        inputs = fingerprint(files=files.digest, code_version=version)
+        with scratch_folder(store.scratch_root, _NAME, archive) as scratch, decoders.start() as pool:
             as_before = unchanged(opened, [_NAME], archive, inputs, _SHARDS)
             if as_before:
                 context.log.info(f"{archive}: nothing has changed since the last run")
@@ -66,20 +57,45 @@ def images(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Materi
                     table,
                     {key: opened.local_copy(key, scratch / "originals") for key in keys},
                     scratch,
-                    decoders=decoders,
+                    decoders=pool,
                     progress=log_progress(context.log, "gate", unit="files"),
                 )
                 publish(
                     opened,
                     archive,
                     {_NAME: gated.images},
-                    Provenance(_NAME, stage.CODE_VERSION, inputs),
+                    Provenance(_NAME, version, inputs),
                     gated.shards,
                     _SHARDS,
                     log_progress(context.log, "publish"),
                 )
-            sheets = _sheets(opened, archive, files.read(), scratch, decoders)
+            sheets = _sheets(opened, archive, files.read(), scratch, pool)
         return _result(opened, archive, sheets, as_before, time.monotonic() - started)
+
+
+def build_images(decoding: Decoding) -> dg.AssetsDefinition:
+    """Return the asset; another decoding is other code, so that what was made with the former shows as out of date."""
+    return dg.asset(
+        name=_NAME,
+        partitions_def=archives,
+        deps=[unique_files],
+        group_name="archive",
+        kinds={"pillow", "parquet"},
+        owners=["team:imgmine"],
+        retry_policy=PASSING,
+        code_version=stage.code_version(decoding),
+        check_specs=[
+            blocking(_NAME, "every_file_has_a_verdict", "There is one row for each file that is a picture."),
+            blocking(
+                _NAME, "previews_are_in_their_shards", "Every preview lies whole in a shard that is in the store."
+            ),
+            warning(_NAME, "share_kept_is_usual", "About 76% of the files pass the gate, as in the collection."),
+        ],
+    )(_images)
+
+
+# What comes after it needs only its name, which is the same however previews are made.
+images = build_images(Decoding.EXACT)
 
 
 def _sheets(store: Store, archive: str, files: pa.Table, scratch: Path, decoders: DecoderPool) -> dict[str, str]:

@@ -25,6 +25,7 @@ from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
 from imgmine_assets.raw_archives import raw_archives, warc_bytes
 from resources.archive_org import ArchiveOrgResource
+from resources.decoders import DecodersResource
 from resources.store import StoreResource
 
 _NAME = "unique_files"
@@ -37,7 +38,10 @@ _BROKEN = {RecordDecision.DAMAGED, RecordDecision.TRUNCATED, RecordDecision.EMPT
 
 
 def _unique_files(
-    context: dg.AssetExecutionContext, archive_org: ArchiveOrgResource, store: StoreResource
+    context: dg.AssetExecutionContext,
+    archive_org: ArchiveOrgResource,
+    store: StoreResource,
+    decoders: DecodersResource,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One pass over all WARC files: a ledger row for every record, a row and the bytes of every distinct file.
 
@@ -57,8 +61,8 @@ def _unique_files(
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
-            with DecoderPool() as decoders:
-                extraction, fetched = _extract(context, archive_org, item, scratch, decoders)
+            with decoders.start() as pool:
+                extraction, fetched = _extract(context, archive_org, item, scratch, pool)
                 for text in extraction.warnings[:_WARNINGS_LOGGED]:
                     context.log.warning(text)
                 publish(

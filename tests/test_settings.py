@@ -32,6 +32,7 @@ def test_without_any_variable_all_lies_below_the_working_folder(folder: Path) ->
     assert settings.contact is None
     assert settings.connections == 2
     assert settings.fetch == "cache"
+    assert settings.decode == "exact"
     assert settings.reference is None
     assert settings.anomaly_percentile == 5.0
     assert settings.discover_runs_per_tick == 0
@@ -48,7 +49,7 @@ def test_home_moves_what_has_no_place_of_its_own(folder: Path) -> None:
 
 def test_a_variable_that_is_set_to_nothing_has_its_default(folder: Path) -> None:
     names = ["HOME", "STORE", "CACHE", "S3_ENDPOINT", "ARCHIVE_ORG", "COLLECTION", "CONTACT", "EMBEDDER", "REFERENCE"]
-    names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS", "CONNECTIONS", "FETCH"]
+    names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS", "CONNECTIONS", "FETCH", "DECODE"]
     assert load_settings({f"IMGMINE_{name}": "" for name in names}) == load_settings({})
 
 
@@ -110,6 +111,7 @@ def test_a_store_is_a_folder_or_a_bucket(value: str, store: str) -> None:
         ("IMGMINE_DISCOVER_RUNS", "many"),
         ("IMGMINE_CONNECTIONS", "0"),
         ("IMGMINE_FETCH", "drip"),
+        ("IMGMINE_DECODE", "half"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_told_with_its_name(name: str, value: str) -> None:

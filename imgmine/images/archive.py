@@ -3,18 +3,28 @@
 What is kept is decided in `gate`, where it runs in `decoder_pool`; publishing is the caller's.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
+import PIL
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
+from imgmine.images.decoding import Decoding
+from imgmine.images.gated import GatedResults, Judgement
+from imgmine.store.publish import fingerprint
 from imgmine.store.shards import Member, Shard, ShardWriter
 from imgmine.store.tables import IMAGES
 
 CODE_VERSION = "1"
+
+
+def code_version(decoding: Decoding) -> str:
+    """Return the version of what makes the outputs: outputs of two versions are not alike."""
+    return CODE_VERSION if decoding is Decoding.EXACT else f"{CODE_VERSION}-{decoding}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +35,34 @@ class GatedArchive:
     shards: list[Shard]
 
 
+def open_gated(scratch_root: Path, archive: str, decoders: DecoderPool) -> GatedResults:
+    """Open what is known already of an archive's pictures: the stage before may have had them judged as it read them.
+
+    The file is `<scratch_root>/gated/<archive>`, and the caller's to remove once its results are published.
+    """
+    made_by = fingerprint(code_version=CODE_VERSION, pillow=PIL.__version__, **decoders.params)
+    return GatedResults(scratch_root / "gated" / archive, made_by)
+
+
 def gate_archive(
     archive: str,
     files: pa.Table,
-    shard_paths: Mapping[str, Path],
+    local_shard: Callable[[str], Path],
     scratch: Path,
     *,
     decoders: DecoderPool,
+    gated: GatedResults | None = None,
     shard_bytes: int = 1 << 30,
     progress: Callable[[int, int], None] | None = None,
 ) -> GatedArchive:
     """Judge every picture of an archive and make the previews of those that are kept.
 
     `images` gets one row for each row of `files` whose media type is a picture's, stills among them. A video has none:
-    its still stands for it. `shard_paths` has a local file for each shard that `files` names; shards of previews are
-    made in `scratch`, each of at most `shard_bytes`. `progress(done, total)` is told the pictures judged so far. The
-    outputs are the same, byte for byte, whatever the number of workers. Raises `DecoderError`.
+    its still stands for it. Pictures whose results are in `gated` are not decoded again. `local_shard` returns a local
+    file for a shard that `files` names; it is called once for each that is needed. Shards of previews are made in
+    `scratch`, each of at most `shard_bytes`. `progress(done, total)` is told the pictures judged so far. The outputs
+    are the same, byte for byte, whatever the number of workers and whatever is in `gated`. Raises `DecoderError`, and
+    what `local_shard` raises.
     """
     pictures = files.filter(pc.starts_with(files["media_type"], "image/"))
     # In the order of their bytes, so that the shards are read from end to end.
@@ -48,12 +70,11 @@ def gate_archive(
     rows: list[dict[str, object]] = []
     members: list[Member | None] = []
     with ShardWriter(scratch, f"previews/{archive}", shard_bytes) as writer:
-        results = decoders.pictures(_requests(pictures, shard_paths))
-        for digest, result in zip(pictures["blake2b"].to_pylist(), results, strict=True):
-            preview = result.preview
+        judgements = _judgements(pictures, cache(local_shard), decoders, gated)
+        for digest, (verdict, preview, dhash) in zip(pictures["blake2b"].to_pylist(), judgements, strict=True):
             members.append(None if preview is None else writer.add(f"{digest.hex()}.jpg", preview))
             size = None if preview is None else len(preview)
-            rows.append({"blake2b": digest, **asdict(result.verdict), "preview_size": size, "dhash": result.dhash})
+            rows.append({"blake2b": digest, **asdict(verdict), "preview_size": size, "dhash": dhash})
             if progress is not None:
                 progress(len(rows), pictures.num_rows)
     for row, member in zip(rows, members, strict=True):
@@ -62,7 +83,25 @@ def gate_archive(
     return GatedArchive(pa.Table.from_pylist(rows, schema=IMAGES).sort_by("blake2b"), writer.shards)
 
 
-def _requests(pictures: pa.Table, shard_paths: Mapping[str, Path]) -> Iterator[PictureRequest]:
+def _judgements(
+    pictures: pa.Table, local_shard: Callable[[str], Path], decoders: DecoderPool, gated: GatedResults | None
+) -> Iterator[Judgement]:
+    """Yield what the gate makes of each picture, in order."""
+    digests = pictures["blake2b"].to_pylist()
+    unknown = pa.array([gated is None or digest not in gated for digest in digests], pa.bool_())
+    decoded = decoders.pictures(_requests(pictures.filter(unknown), local_shard))
+    for row, (digest, is_unknown) in enumerate(zip(digests, unknown.to_pylist(), strict=True)):
+        if gated is None or is_unknown:
+            yield Judgement.of(next(decoded))
+            continue
+        found = gated.find(digest)
+        if found is None:  # its bytes are broken
+            [result] = decoders.pictures(_requests(pictures.slice(row, 1), local_shard))
+            found = Judgement.of(result)
+        yield found
+
+
+def _requests(pictures: pa.Table, local_shard: Callable[[str], Path]) -> Iterator[PictureRequest]:
     places = (pictures[name].to_pylist() for name in ("shard", "shard_offset", "size"))
     for shard, offset, size in zip(*places, strict=True):
-        yield PictureRequest(shard_paths[shard], offset, size)
+        yield PictureRequest(local_shard(shard), offset, size)
