@@ -1,11 +1,11 @@
-"""Model cards: what a model folder holds, and what its ONNX file must be fed with.
+"""Model cards: what a model folder holds, and what its ONNX files must be fed with.
 
-Reading and checking only; nothing here runs a model.
+Reading, checking and finding only; nothing here runs a model. How folders come to be is in `adding`.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -14,16 +14,13 @@ from typing import Any
 
 import yaml
 
-from imgmine.errors import ImgmineError
+from imgmine.models import card_fields as field
+from imgmine.models.card_fields import ModelError as ModelError
 
 CARD_FILE = "card.yaml"
 MODEL_FILE = "model.onnx"
 
-_BUILT_IN = Path(__file__).parent
-
-
-class ModelError(ImgmineError):
-    """A model folder cannot be used as it is."""
+_SHIPPED = Path(__file__).parent
 
 
 class Crop(StrEnum):
@@ -44,17 +41,37 @@ class Interpolation(StrEnum):
 
 
 @dataclass(frozen=True)
+class TextTower:
+    """The part of a model that turns texts into vectors of the same space as its pictures.
+
+    A text becomes `context` ids of the tokenizer, filled up with `padding`. `attention_mask` is the name of the input
+    that says which ids are text, where the ONNX file has one.
+    """
+
+    model: str
+    tokenizer: str
+    input: str
+    context: int
+    padding: int
+    output: str
+    lowercase: bool = False
+    attention_mask: str | None = None
+    sha256: str | None = None
+    tokenizer_sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """An embedding model: where it came from, what goes in, what comes out.
 
-    A pixel of 0..255 goes in as `(pixel * value_range / 255 - mean) / std`, channels in the order R, G, B.
+    A pixel of 0..255 goes in as `(pixel * value_range / 255 - mean) / std`, channels in the order R, G, B. `sha256` is
+    None only in a shipped card whose weights are not here.
     """
 
     folder: Path
     name: str
     source: str
     licence: str
-    sha256: str
     input: str
     layout: str
     size: int
@@ -67,11 +84,18 @@ class ModelCard:
     output: str
     dimension: int
     normalisation: str
+    sha256: str | None = None
+    text: TextTower | None = None
 
     @property
     def model_path(self) -> Path:
         """The ONNX file."""
         return self.folder / MODEL_FILE
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the ONNX file is there."""
+        return self.model_path.is_file()
 
     @cached_property
     def version(self) -> str:
@@ -79,37 +103,118 @@ class ModelCard:
 
         Two cards of one version give the same vectors; vectors of two versions must not be compared.
         """
-        about = ("folder", "source", "licence")
+        about = ("source", "licence")
         depends_on = {key: value for key, value in vars(self).items() if key in _FIELDS and key not in about}
+        depends_on["sha256"] = self.sha256
         return f"{self.name}-{hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:12]}"
+
+    @property
+    def least_short_side(self) -> int:
+        """The pixels on a picture's short side that the model makes use of; more are resized away."""
+        return self.resize
+
+
+_FIELDS: Mapping[str, field.Parser] = {
+    "name": field.name,
+    "source": field.text,
+    "licence": field.text,
+    "input": field.text,
+    "layout": field.one_of(("NCHW",)),
+    "size": field.positive_integer,
+    "resize": field.positive_integer,
+    "crop": field.one_of(Crop),
+    "interpolation": field.one_of(Interpolation),
+    "value_range": field.positive,
+    "mean": field.three(field.number),
+    "std": field.three(field.positive),
+    "output": field.text,
+    "dimension": field.positive_integer,
+    "normalisation": field.one_of(("l2",)),
+}
+_TEXT_FIELDS: Mapping[str, field.Parser] = {
+    "model": field.file_name,
+    "tokenizer": field.file_name,
+    "input": field.text,
+    "context": field.positive_integer,
+    "padding": field.natural,
+    "output": field.text,
+}
+_TEXT_OPTIONAL: Mapping[str, field.Parser] = {
+    "lowercase": field.flag,
+    "attention_mask": field.text,
+    "sha256": field.sha256,
+    "tokenizer_sha256": field.sha256,
+}
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Return the names of the models whose cards come with imgmine, with or without their weights."""
+    return tuple(sorted(card.parent.name for card in _SHIPPED.glob(f"*/{CARD_FILE}")))
 
 
 def built_in_models() -> tuple[str, ...]:
-    """Return the names of the models that come with imgmine."""
-    return tuple(sorted(card.parent.name for card in _BUILT_IN.glob(f"*/{CARD_FILE}")))
+    """Return the names of the models that come with imgmine whole."""
+    return tuple(name for name in shipped_models() if (_SHIPPED / name / MODEL_FILE).is_file())
 
 
-def find_model(name_or_path: str | Path) -> Path:
-    """Return the folder of a built-in model, by name, or of any other, by path. Raises `ModelError`."""
-    if str(name_or_path) in built_in_models():
-        return _BUILT_IN / name_or_path
+def shipped_card(name: str) -> Path:
+    """Return the folder of a shipped card, whose weights need not be there. Raises `ModelError`."""
+    if name not in shipped_models():
+        raise ModelError(f"No card named {name!r} comes with imgmine: {', '.join(shipped_models())}.")
+    return _SHIPPED / name
+
+
+def find_model(name_or_path: str | Path, models: Path | None = None) -> Path:
+    """Return the folder of a model: built in or in the folder `models`, by name; any other, by path.
+
+    Raises `ModelError` that says what to do where there is none, or only a card without weights.
+    """
+    name = str(name_or_path)
+    if name in built_in_models():
+        return _SHIPPED / name
+    if models is not None and "/" not in name and (models / name / CARD_FILE).is_file():
+        return models / name
     folder = Path(name_or_path).expanduser()
     if (folder / CARD_FILE).is_file():
         return folder.resolve()
+    if name in shipped_models():
+        raise ModelError(
+            f"The weights of {name} do not come with imgmine, only its card. Put them beside it: "
+            f"imgmine models add FILE.onnx --card {name} (docs/models.md has where to find them)."
+        )
+    added = sorted(card.parent.name for card in models.glob(f"[!.]*/{CARD_FILE}")) if models is not None else []
     found = f"{folder} has no {CARD_FILE}" if folder.is_dir() else f"{folder} is not a folder"
     raise ModelError(
-        f"No model {str(name_or_path)!r}: it is not built in ({', '.join(built_in_models())}), and {found}. "
-        f"A model is a folder with {MODEL_FILE} and {CARD_FILE}."
+        f"No model {name!r}: it is not built in ({', '.join(built_in_models())}), not among those that were added "
+        f"({', '.join(added) or 'none'}), and {found}. A model is a folder with {MODEL_FILE} and {CARD_FILE}."
     )
 
 
-def load_card(folder: Path) -> ModelCard:
-    """Read a model folder's card and check it against its ONNX file.
+def read_card(path: Path) -> ModelCard:
+    """Read a card file, whose weights need not be there.
 
     Raises `ModelError` that names the file and the key: missing, unknown, of another type, not one of the values that
-    are supported; or where the ONNX file is absent or has another SHA-256.
+    are supported.
     """
-    path = folder / CARD_FILE
+    content = read_yaml(path)
+    tower = content.pop("text", None)
+    values = field.parse(path, content, _FIELDS, {"sha256": field.sha256})
+    card = ModelCard(folder=path.parent, **values, text=None if tower is None else _text_tower(path, tower))
+    if card.crop is Crop.SQUASH and card.resize != card.size:
+        raise ModelError(f"{path}: with crop: squash, resize ({card.resize}) must be the size ({card.size}).")
+    if card.resize < card.size:
+        raise ModelError(f"{path}: resize ({card.resize}) is less than the size of the input ({card.size}).")
+    return card
+
+
+def _text_tower(path: Path, content: Any) -> TextTower:
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: text is {content!r}; keys and values are wanted.")
+    return TextTower(**field.parse(path, content, _TEXT_FIELDS, _TEXT_OPTIONAL, "text."))
+
+
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Read a YAML file of keys and values. Raises `ModelError`."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -118,113 +223,36 @@ def load_card(folder: Path) -> ModelCard:
         raise ModelError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} is not a list of keys and values.")
-    card = ModelCard(folder=folder, **_parse(path, content))
-    if card.crop is Crop.SQUASH and card.resize != card.size:
-        raise ModelError(f"{path}: with crop: squash, resize ({card.resize}) must be the size ({card.size}).")
-    if card.resize < card.size:
-        raise ModelError(f"{path}: resize ({card.resize}) is less than the size of the input ({card.size}).")
-    _check_weights(card)
+    return content
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read a model folder's card, as `read_card` does, and check it against its ONNX file.
+
+    Raises `ModelError` too where the ONNX file is absent or has another SHA-256.
+    """
+    path = folder / CARD_FILE
+    card = read_card(path)
+    if card.sha256 is None:
+        raise ModelError(f"{path} lacks sha256: the SHA-256 of {MODEL_FILE}. `imgmine models add` writes it.")
+    check_file(card.model_path, card.sha256, card)
     return card
 
 
-def _check_weights(card: ModelCard) -> None:
+def check_file(path: Path, expected: str, card: ModelCard) -> None:
+    """Raise `ModelError` where a file of a model is absent or has another SHA-256 than its card says."""
     try:
-        with card.model_path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = file_sha256(path)
     except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}. {card.name} comes from {card.source}.") from error
+    if found != expected:
         raise ModelError(
-            f"{card.model_path} cannot be read: {error.strerror}. {card.name} comes from {card.source}."
-        ) from error
-    if found != card.sha256:
-        raise ModelError(
-            f"{card.model_path} has SHA-256 {found}, its card says {card.sha256}. "
+            f"{path} has SHA-256 {found}, its card says {expected}. "
             f"Fetch it again from {card.source}, or write a card for the file that is there."
         )
 
 
-class _Unsuitable(Exception):
-    """A value of a card is not what its key wants; the message says what that is."""
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _Unsuitable("a text")
-    return value
-
-
-def _sha256(value: Any) -> str:
-    if not isinstance(value, str) or len(value) != 64 or set(value) - set("0123456789abcdef"):
-        raise _Unsuitable("64 hexadecimal digits in lower case")
-    return value
-
-
-def _positive_integer(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _Unsuitable("a whole number above 0")
-    return value
-
-
-def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _Unsuitable("a number")
-    return float(value)
-
-
-def _positive(value: Any) -> float:
-    if (number := _number(value)) <= 0:
-        raise _Unsuitable("a number above 0")
-    return number
-
-
-def _three(of: Callable[[Any], float]) -> Callable[[Any], tuple[float, float, float]]:
-    def parse(value: Any) -> tuple[float, float, float]:
-        if not isinstance(value, list) or len(value) != 3:
-            raise _Unsuitable("three numbers, for red, green and blue")
-        return of(value[0]), of(value[1]), of(value[2])
-
-    return parse
-
-
-def _one_of(values: type[StrEnum] | tuple[str, ...]) -> Callable[[Any], Any]:
-    allowed: Mapping[str, str] = {str(value): value for value in values}
-
-    def parse(value: Any) -> str:
-        if not isinstance(value, str) or value not in allowed:
-            raise _Unsuitable(f"one of {', '.join(allowed)}")
-        return allowed[value]
-
-    return parse
-
-
-_FIELDS: Mapping[str, Callable[[Any], Any]] = {
-    "name": _text,
-    "source": _text,
-    "licence": _text,
-    "sha256": _sha256,
-    "input": _text,
-    "layout": _one_of(("NCHW",)),
-    "size": _positive_integer,
-    "resize": _positive_integer,
-    "crop": _one_of(Crop),
-    "interpolation": _one_of(Interpolation),
-    "value_range": _positive,
-    "mean": _three(_number),
-    "std": _three(_positive),
-    "output": _text,
-    "dimension": _positive_integer,
-    "normalisation": _one_of(("l2",)),
-}
-
-
-def _parse(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:
-    if missing := [key for key in _FIELDS if key not in content]:
-        raise ModelError(f"{path} lacks {', '.join(missing)}.")
-    if unknown := [str(key) for key in content if key not in _FIELDS]:
-        raise ModelError(f"{path} has keys that imgmine does not know: {', '.join(unknown)}.")
-    values = {}
-    for key, parse in _FIELDS.items():
-        try:
-            values[key] = parse(content[key])
-        except _Unsuitable as error:
-            raise ModelError(f"{path}: {key} is {content[key]!r}; {error} is wanted.") from None
-    return values
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file. Raises `OSError`."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,9 +1,11 @@
 """From a picture to a model's input: the one preprocessing for training, batches, search and server.
 
-It follows the model's card; what the model makes of the input is not known here.
+It follows the model's card and equals the image processors of `transformers`; what the model makes of the input is not
+known here.
 """
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -11,12 +13,16 @@ from PIL import Image
 from imgmine.errors import ImgmineError
 from imgmine.images.gate import FORMATS
 from imgmine.models.cards import Crop, Interpolation, ModelCard
+from imgmine.models.windowed_resize import resize_window
 
 _FILTERS = {
     Interpolation.BILINEAR: Image.Resampling.BILINEAR,
     Interpolation.BICUBIC: Image.Resampling.BICUBIC,
     Interpolation.LANCZOS: Image.Resampling.LANCZOS,
 }
+# A strip whose short side is enlarged to the model's would be a picture of gigabytes: where it is longer than this many
+# squares, only the part that is kept is computed, which is slower for common shapes.
+_LONGEST_RATIO = 16
 
 
 class UnreadablePicture(ImgmineError):
@@ -27,7 +33,8 @@ def read_picture(data: bytes) -> Image.Image:
     """Decode a picture to RGB, without applying its EXIF orientation (as previews are). Raises `UnreadablePicture`."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            return picture.convert("RGB")
+            picture.load()
+            return picture if picture.mode == "RGB" else picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadablePicture(f"not a picture that Pillow can load: {error}") from error
 
@@ -40,25 +47,34 @@ def preprocess(picture: Image.Image, card: ModelCard, out: np.ndarray | None = N
     square = np.asarray(_square(picture if picture.mode == "RGB" else picture.convert("RGB"), card))
     if out is None:
         out = np.empty((3, card.size, card.size), np.float32)
-    std = np.array(card.std)
-    scale = (card.value_range / 255 / std).astype(np.float32)
-    shift = (-np.array(card.mean) / std).astype(np.float32)
-    np.multiply(square.transpose(2, 0, 1), scale[:, None, None], out=out)
-    out += shift[:, None, None]
+    scale, shift = _scale_and_shift(card.value_range, card.mean, card.std)
+    np.multiply(square.transpose(2, 0, 1), scale, out=out)
+    out += shift
     return out
+
+
+@lru_cache(maxsize=8)
+def _scale_and_shift(
+    value_range: float, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    scale = (value_range / 255 / np.array(std)).astype(np.float32)
+    shift = (-np.array(mean) / np.array(std)).astype(np.float32)
+    return scale[:, None, None], shift[:, None, None]
 
 
 def _square(picture: Image.Image, card: ModelCard) -> Image.Image:
     resample = _FILTERS[card.interpolation]
     if card.crop is Crop.SQUASH:
         return picture.resize((card.size, card.size), resample)
-    width, height = picture.size
+    size, (width, height) = card.size, picture.size
     # The long side is rounded down and an odd margin is cut on the left and above, as in the models' own processors.
     if width <= height:
         new_width, new_height = card.resize, card.resize * height // width
     else:
         new_width, new_height = card.resize * width // height, card.resize
-    left, top = (new_width - card.size) // 2, (new_height - card.size) // 2
+    left, top = (new_width - size) // 2, (new_height - size) // 2
+    if min(width, height) < card.resize and max(new_width, new_height) > _LONGEST_RATIO * size:
+        return resize_window(picture, (new_width, new_height), (left, top, size, size), card.interpolation)
     # Resizing only the wanted part, by `box`, would save a third of this, but differs by a grey level here and there.
     resized = picture.resize((new_width, new_height), resample)
-    return resized.crop((left, top, left + card.size, top + card.size))
+    return resized.crop((left, top, left + size, top + size))

@@ -72,7 +72,7 @@ def test_a_name_that_is_neither_is_refused_with_the_names_that_are(tmp_path: Pat
 
 @pytest.mark.parametrize("key", CARD)
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
-    with pytest.raises(ModelError, match=rf"card.yaml lacks {key}\.$"):
+    with pytest.raises(ModelError, match=rf"card.yaml lacks {key}[.:]"):
         load_card(model_folder(tmp_path, **{key: None}))
 
 
@@ -84,7 +84,9 @@ def test_an_unknown_key_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("name", "", "a text"),
+        ("name", "", "a name of at most 64 letters"),
+        ("name", "../elsewhere", "a name of at most 64 letters"),
+        ("source", "", "a text"),
         ("size", 0, "a whole number above 0"),
         ("size", 224.5, "a whole number above 0"),
         ("size", True, "a whole number above 0"),

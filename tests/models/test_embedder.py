@@ -43,6 +43,8 @@ def archive_of(previews: list[bytes]) -> tuple[pa.Table, bytes]:
                 "preview_shard": SHARD,
                 "preview_offset": len(shard) + 512,
                 "preview_size": len(payload),
+                "width": 640,
+                "height": 480,
             }
         )
         rows.append({"blake2b": hashlib.blake2b(key, digest_size=32).digest(), "decision": ImageDecision.SIZE})
