@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FUZZ_READY := $(VENV)/.fuzz-ready
+CASES ?= 100000
 
-.PHONY: demo run test lint bench setup clean
+.PHONY: demo run test lint bench corpus fuzz setup clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -39,6 +41,16 @@ test: lint ## Lint, check types, run every test
 
 bench: $(READY) ## Run every benchmark and print its table
 	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+corpus: $(READY) ## Fetch the files that break decoders, and print what becomes of them
+	$(BIN)/python bench/corpus.py
+
+$(FUZZ_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]' || echo "atheris does not install here; cases will not be guided by coverage."
+	@touch $(FUZZ_READY)
+
+fuzz: $(FUZZ_READY) ## Fuzz what reads hostile bytes: CASES=100000 each, TARGETS="warc http …", SEED=…
+	$(BIN)/python -m fuzz $(TARGETS) --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove the environment and the demo's data
 	rm -rf $(VENV) .imgmine

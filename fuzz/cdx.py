@@ -12,7 +12,9 @@ _REVISIT = b"com,imgur,i)/b 20230503 https://i.imgur.com/b warc/revisit - ABC - 
 
 def _seeds() -> list[bytes]:
     index = _HEADER + _LINE + _REVISIT
-    return [index, _HEADER, gzip.compress(index, mtime=0), gzip.compress(index, mtime=0)[:-9], b" CDX a b m s S V g\n"]
+    long_numbers = _HEADER + _LINE.replace(b"5678", b"9" * 5000) + _LINE.replace(b" 200 ", b" %s " % (b"9" * 5000))
+    stored = gzip.compress(index, mtime=0)
+    return [index, long_numbers, _HEADER, stored, stored[:-9], b" CDX a b m s S V g\n"]
 
 
 def _check(data: bytes) -> None:
@@ -39,7 +41,6 @@ TARGET = Target(
         b" ",
         b"\n",
         b"9" * 40,
-        b"9" * 5000,
         "\u0663".encode(),
         b"20230503120000",
         b"\x1f\x8b\x08\0",

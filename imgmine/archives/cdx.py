@@ -5,6 +5,7 @@ Which of them are wanted is `selection`'s.
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from imgmine.errors import ImgmineError
 
 _REVISIT = "warc/revisit"
 _GZIP_MAGIC = b"\x1f\x8b"
+_LONGEST_LINE = 1 << 20
+_NUMBER = re.compile("[0-9]{1,18}")
 # The letters of the header that are gone by; each is a column.
 _WANTED = {"b": "time", "a": "url", "m": "mime", "s": "status", "S": "length", "V": "offset", "g": "file"}
 
@@ -47,14 +50,16 @@ def read_cdx(data: bytes) -> Mapping[str, list[CdxEntry]]:
     lines = _lines(data)
     header = next(lines, "").split()
     if header[:1] != ["CDX"] or not _WANTED.keys() <= set(header[1:]):
-        raise IndexUnusable(f"This is no CDX with the columns {' '.join(_WANTED)}: its header is {header}.")
+        raise IndexUnusable(
+            f"This is no CDX with the columns {' '.join(_WANTED)}: its header is {' '.join(header)[:200]!r}."
+        )
     columns = {_WANTED[letter]: number for number, letter in enumerate(header[1:]) if letter in _WANTED}
     for line in lines:
         fields = line.split(" ")
-        if len(fields) != len(header) - 1 or not fields[columns["offset"]].isdecimal():
+        if len(fields) != len(header) - 1 or not _NUMBER.fullmatch(fields[columns["offset"]]):
             raise IndexUnusable(f"A line of the CDX is not as its header says: {line[:200]!r}")
         length, status = fields[columns["length"]], fields[columns["status"]]
-        if not length.isdecimal():
+        if not _NUMBER.fullmatch(length):
             raise IndexUnusable(f"A line of the CDX does not say how long the record is: {line[:200]!r}")
         entries.setdefault(fields[columns["file"]], []).append(
             CdxEntry(
@@ -63,7 +68,7 @@ def read_cdx(data: bytes) -> Mapping[str, list[CdxEntry]]:
                 fields[columns["url"]],
                 _time(fields[columns["time"]]),
                 fields[columns["mime"]],
-                int(status) if status.isdecimal() else None,
+                int(status) if _NUMBER.fullmatch(status) else None,
             )
         )
     return {name: sorted(found, key=lambda entry: entry[:2]) for name, found in entries.items()}
@@ -73,7 +78,9 @@ def _lines(data: bytes) -> Iterator[str]:
     raw = io.BytesIO(data)
     try:
         with gzip.open(raw) if data.startswith(_GZIP_MAGIC) else raw as stream:
-            for line in stream:
+            while line := stream.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise IndexUnusable(f"A line of the CDX is longer than {_LONGEST_LINE} bytes: {line[:200]!r}")
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
     except (EOFError, OSError, zlib.error) as error:
         raise IndexUnusable(f"The CDX does not decompress: {error}") from error

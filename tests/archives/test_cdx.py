@@ -49,6 +49,9 @@ def test_columns_are_found_by_the_letters_of_the_header():
         (HEADER + "a b\n").encode(),
         (HEADER + LINES.replace(" 300 900 ", " - 900 ")).encode(),
         (HEADER + LINES.replace(" 300 900 ", " 300 - ")).encode(),
+        (HEADER + LINES.replace(" 300 900 ", f" 300 {'9' * 5000} ")).encode(),
+        (HEADER + LINES.replace(" 300 900 ", f" {'9' * 5000} 900 ")).encode(),
+        gzip.compress((HEADER + "a" * (2 << 20)).encode()),
         gzip.compress((HEADER + LINES).encode())[:-12],
         b"\x1f\x8b rubbish",
     ],
@@ -56,3 +59,8 @@ def test_columns_are_found_by_the_letters_of_the_header():
 def test_what_is_no_index_is_an_error(data):
     with pytest.raises(IndexUnusable):
         read_cdx(data)
+
+
+def test_a_status_of_too_many_digits_is_none():
+    entries = read_cdx((HEADER + LINES.replace(" 200 AAAA - - 300", f" {'9' * 5000} AAAA - - 300")).encode())["x.zst"]
+    assert [entry.status for entry in entries] == [200, None]
