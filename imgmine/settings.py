@@ -15,6 +15,7 @@ from dotenv import load_dotenv
 
 from imgmine.errors import ImgmineError
 from imgmine.images.decoding import Decoding
+from imgmine.models.providers import Provider
 from imgmine.store.base import check_key
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -50,6 +51,8 @@ class Settings:
     connections: int
     decode: Decoding
     embedder: str
+    providers: tuple[Provider, ...]
+    hub: str
     reference: Path | None
     anomaly_percentile: float
     discover_runs_per_tick: int
@@ -58,6 +61,11 @@ class Settings:
     def scratch(self) -> Path:
         """Where a running stage keeps its drafts; empty when nothing runs."""
         return self.home / "scratch"
+
+    @property
+    def models(self) -> Path:
+        """Where the models lie that were added."""
+        return self.home / "models"
 
     @property
     def mirror(self) -> Path:
@@ -88,6 +96,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         connections=int(_number(environ, "IMGMINE_CONNECTIONS", 2, 1, 8)),
         decode=_choice(environ, "IMGMINE_DECODE", Decoding.EXACT),
         embedder=environ.get("IMGMINE_EMBEDDER") or "efficientnet-lite0",
+        providers=_providers(environ),
+        hub=_address(environ, "IMGMINE_HUB", "https://huggingface.co"),
         reference=Path(reference).expanduser().resolve() if reference else None,
         anomaly_percentile=_number(environ, "IMGMINE_ANOMALY_PERCENTILE", 5.0, 0.0, 100.0),
         discover_runs_per_tick=int(_number(environ, "IMGMINE_DISCOVER_RUNS", 0, 0, 200)),
@@ -114,6 +124,14 @@ def _choice(environ: Mapping[str, str], name: str, default: _Choice) -> _Choice:
         return kind(text)
     except ValueError:
         raise SettingError(f"{name}={text!r}: one of {', '.join(kind)} is wanted.") from None
+
+
+def _providers(environ: Mapping[str, str]) -> tuple[Provider, ...]:
+    text = environ.get("IMGMINE_PROVIDERS") or ""
+    try:
+        return tuple(Provider(name.strip().lower()) for name in text.split(",") if name.strip())
+    except ValueError:
+        raise SettingError(f"IMGMINE_PROVIDERS={text!r}: one or more of {', '.join(Provider)} is wanted.") from None
 
 
 def _store(value: str) -> str:

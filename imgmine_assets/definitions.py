@@ -49,6 +49,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "warehouse": WarehouseResource(mirror=str(settings.mirror)),
         "models": ModelsResource(
             embedder=settings.embedder,
+            folder=str(settings.models),
+            providers=list(settings.providers),
             reference=str(settings.reference) if settings.reference else None,
             anomaly_percentile=settings.anomaly_percentile,
         ),

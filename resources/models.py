@@ -5,22 +5,26 @@ from pathlib import Path
 import dagster as dg
 
 from imgmine.models.embedder import Embedder, load_embedder
+from imgmine.models.providers import Provider
 
 
 class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """`embedder` is the name of a model that ships with imgmine, or a folder with `model.onnx` and `card.yaml`.
+    """`embedder` is a model that ships with imgmine, one in `folder`, or a folder with `model.onnx` and `card.yaml`.
 
+    `providers` run it, in their order of preference; the best of those that are there where it is empty.
     `reference` is a folder of good images for the mixture, or None: then a sample of the dataset's own serves.
     `anomaly_percentile` is the percentile of held-out reference images below which an image is anomalous.
     """
 
     embedder: str
+    folder: str
+    providers: list[Provider]
     reference: str | None
     anomaly_percentile: float
 
     def load_embedder(self) -> Embedder:
         """Load the embedding model. Raises `ModelError`."""
-        return load_embedder(self.embedder)
+        return load_embedder(self.embedder, models=Path(self.folder), providers=self.providers)
 
     @property
     def reference_folder(self) -> Path | None:

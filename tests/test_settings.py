@@ -29,6 +29,9 @@ def test_without_any_variable_all_lies_below_the_working_folder(folder: Path) ->
     assert settings.archive_org == "https://archive.org"
     assert settings.collection == "archiveteam_imgur"
     assert settings.embedder == "efficientnet-lite0"
+    assert settings.models == folder / ".imgmine" / "models"
+    assert settings.providers == ()
+    assert settings.hub == "https://huggingface.co"
     assert settings.contact is None
     assert settings.connections == 2
     assert settings.fetch == "cache"
@@ -49,7 +52,7 @@ def test_home_moves_what_has_no_place_of_its_own(folder: Path) -> None:
 
 def test_a_variable_that_is_set_to_nothing_has_its_default(folder: Path) -> None:
     names = ["HOME", "STORE", "CACHE", "S3_ENDPOINT", "ARCHIVE_ORG", "COLLECTION", "CONTACT", "EMBEDDER", "REFERENCE"]
-    names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS", "CONNECTIONS", "FETCH", "DECODE"]
+    names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS", "CONNECTIONS", "PROVIDERS", "HUB", "FETCH", "DECODE"]
     assert load_settings({f"IMGMINE_{name}": "" for name in names}) == load_settings({})
 
 
