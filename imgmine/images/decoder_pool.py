@@ -35,6 +35,9 @@ LEAST_MEMORY = 128 << 20
 # What a worker needs to start; no more, so that a process that reads hostile files holds no credentials.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+# What a picture took is kept for the next one: glibc would give back and fetch again all beyond 32 MiB, which for a
+# picture of 12 megapixels costs half as much as its decoding.
+_KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 
 # What an iteration may have under way before its oldest request is answered, so that one slow file does not stop the
 # others. A preview is tens of KB and under 2 MiB always; a still is seldom over 16 MiB.
@@ -134,7 +137,7 @@ class _Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
-                env={**environment, **_ONE_THREAD},
+                env={**environment, **_ONE_THREAD, **_KEPT_MEMORY},
                 bufsize=0,
             )
             assert self._process.stdout is not None
