@@ -14,6 +14,7 @@ import click
 from imgmine import __version__
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings, load_settings
+from imgmine_assets.models_cli import models
 
 _DOTENV = """\
 # Settings of this checkout; .env.example explains each. DAGSTER_HOME must be an absolute path.
@@ -40,6 +41,9 @@ def main() -> None:
 
     Settings come from the environment and from .env in the working folder.
     """
+
+
+main.add_command(models)
 
 
 @main.command()

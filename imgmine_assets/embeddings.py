@@ -1,10 +1,14 @@
 """`embeddings`: one vector for every image of an archive."""
 
 import time
+from pathlib import Path
 
 import dagster as dg
 
+from imgmine.images.previews import SHORT_SIDE
 from imgmine.models import embedder as stage
+from imgmine.models.cards import CARD_FILE, ModelError, find_model, read_card
+from imgmine.models.embedder import Embedder, Originals
 from imgmine.models.vectors import dimension_of, invalid_rows, vectors_of
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
@@ -34,6 +38,7 @@ _NAME = "embeddings"
     check_specs=[
         blocking(_NAME, "every_image_has_a_vector", "There is one vector for each image that passed the gate."),
         blocking(_NAME, "vectors_are_sound", "Every vector is finite and of norm 1."),
+        blocking(_NAME, "vectors_are_of_one_model", "They are of the model in use, and of its dimension."),
     ],
 )
 def embeddings(context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -49,28 +54,52 @@ def embeddings(context: dg.AssetExecutionContext, store: StoreResource, models: 
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
-            with shard_reader(opened, scratch) as read_preview:
+            context.log.info(f"{archive}: {embedder.version} on {embedder.provider}, {embedder.threads} threads")
+            with shard_reader(opened, scratch) as read:
+                # A model that wants nearly all originals has whole shards fetched; for a few strips, only they are.
+                read_original = read if embedder.card.least_short_side > SHORT_SIDE else opened.get_range
                 table = stage.embed_archive(
                     archive,
                     gated.read(),
-                    read_preview,
+                    read,
                     embedder,
+                    originals=Originals(read_table(opened, "files", archive).read(), read_original),
                     progress=log_progress(context.log, "embed", unit="images"),
                 )
             provenance = Provenance(_NAME, stage.CODE_VERSION, inputs)
             publish(opened, archive, {_NAME: table}, provenance, extra={"model": embedder.version})
-        return _result(opened, archive, as_before, time.monotonic() - started)
+        return _result(opened, archive, embedder, as_before, time.monotonic() - started)
 
 
-def _result(store: Store, archive: str, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def embeddings_of(model: str, folder: Path) -> dg.AssetsDefinition:
+    """Return the asset with the model's version in its code version: another model makes its partitions stale.
+
+    `folder` has the models that were added. A model that is not there is told when it is to run, not here.
+    """
+    try:
+        version = read_card(find_model(model, folder) / CARD_FILE).version
+    except ModelError:
+        version = model
+    [asset] = dg.map_asset_specs(
+        lambda spec: spec.replace_attributes(code_version=f"{stage.CODE_VERSION} {version}"), [embeddings]
+    )
+    return asset
+
+
+def _result(store: Store, archive: str, embedder: Embedder, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
     published = read_table(store, _NAME, archive)
     table = published.read()
     tables = {name: read_table(store, name, archive).read() for name in ("records", "files", "images")}
     unsound = [f"{table['blake2b'][int(row)].as_py().hex()}" for row in invalid_rows(vectors_of(table))]
+    model = published.metadata["model"]
+    mixed = [] if model == embedder.version else [f"the table is of {model}, in use is {embedder.version}"]
+    if dimension_of(table) != embedder.card.dimension:
+        mixed.append(f"vectors of {dimension_of(table)} dimensions, the model's have {embedder.card.dimension}")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
-            "model": published.metadata["model"],
+            "model": model,
+            "provider": embedder.provider,
             "dimension": dimension_of(table),
             **shown.publication(store, published, table, as_before, seconds, "images"),
         },
@@ -82,5 +111,6 @@ def _result(store: Store, archive: str, as_before: bool, seconds: float) -> dg.M
                 f"{table.num_rows} vectors",
             ),
             result("vectors_are_sound", archive, unsound, f"{table.num_rows} vectors"),
+            result("vectors_are_of_one_model", archive, mixed, f"{table.num_rows} vectors of {model}"),
         ],
     )

@@ -224,8 +224,8 @@ def _places(images: pa.Table, embedder: Embedder, originals: Originals | None) -
     where = {} if originals is None or not wanted else _in_shards(originals.files, wanted)
     places = []
     for key, shard, offset, size, width, height in rows:
-        lies = where.get(key, (shard, offset, size))
-        places.append(_Place(key, *lies, key in where, (width or 0) * (height or 0)))
+        at = where.get(key, (shard, offset, size))
+        places.append(_Place(key, at[0], at[1], at[2], key in where, (width or 0) * (height or 0)))
     return places
 
 
