@@ -12,7 +12,7 @@ from imgmine_assets.dataset import dataset
 from imgmine_assets.dataset_statistics import dataset_statistics
 from imgmine_assets.dbt_reports import build_dbt_reports
 from imgmine_assets.dead_runs import one_process
-from imgmine_assets.embeddings import embeddings
+from imgmine_assets.embeddings import embeddings_of
 from imgmine_assets.failed_archives import no_archive_left_failed
 from imgmine_assets.gmm_model import gmm_model
 from imgmine_assets.images import build_images
@@ -66,7 +66,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             raw_archives,
             build_unique_files(settings.fetch),
             build_images(settings.decode),
-            embeddings,
+            embeddings_of(settings.embedder, settings.models),
             gmm_model,
             anomaly_scores,
             dataset,

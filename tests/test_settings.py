@@ -114,6 +114,8 @@ def test_a_store_is_a_folder_or_a_bucket(value: str, store: str) -> None:
         ("IMGMINE_DISCOVER_RUNS", "many"),
         ("IMGMINE_CONNECTIONS", "0"),
         ("IMGMINE_FETCH", "drip"),
+        ("IMGMINE_PROVIDERS", "cuda, abacus"),
+        ("IMGMINE_HUB", "huggingface.co"),
         ("IMGMINE_DECODE", "half"),
     ],
 )
