@@ -1,7 +1,6 @@
 """Every file that once broke Pillow, and some hundred that we broke: each gets its verdict, and no run ends."""
 
 import io
-import time
 import warnings
 from collections import Counter
 from functools import cache
@@ -13,6 +12,7 @@ from PIL import Image
 from imgmine.decisions import ImageDecision
 from imgmine.images.containers import ends_early
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest, StillRequest
+from imgmine.images.decoding import Decoding
 from imgmine.images.gate import FORMATS, LEAST_SIDE, MOST_PIXELS, Verdict
 from tests.images.clips import tiny_clip
 from tests.images.corpus import Case, CorpusUnavailable, fetched, variants
@@ -41,6 +41,7 @@ def good_files(files: list[Case]) -> list[Case]:
     return [case for kind in sorted(found) for case in found[kind][:GOOD_OF_EACH_FORMAT]] + made
 
 
+@cache
 def bare_pillow(payload: bytes) -> tuple[str | None, str]:
     """Return the format of a picture that Pillow takes by the gate's rules (else None), and what was the matter."""
     with warnings.catch_warnings():
@@ -67,21 +68,22 @@ def whole_corpus() -> list[Case]:
     return files + list(variants(good_files(files), VARIANTS_OF_EACH))
 
 
-@pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, Verdict]]:
-    """Every case with its verdict from worker processes, all in one spool, as an archive's files are."""
-    cases = whole_corpus()
-    spool = tmp_path_factory.mktemp("corpus") / "spool"
+def judged(cases: list[Case], folder: Path, decoding: Decoding = Decoding.EXACT) -> list[Verdict]:
+    """Return the verdicts of worker processes on all cases, in one spool, as an archive's files are."""
+    spool = folder / "spool"
     requests = []
     with spool.open("wb") as out:
         for case in cases:
             requests.append(PictureRequest(spool, out.tell(), len(case.payload)))
             out.write(case.payload)
-    begin = time.monotonic()
-    with DecoderPool(2, timeout_s=20) as pool:
-        results = list(pool.pictures(requests))
-    assert time.monotonic() - begin < 200
-    return [(case, result.verdict) for case, result in zip(cases, results, strict=True)]
+    with DecoderPool(2, timeout_s=20, decoding=decoding) as pool:
+        return [result.verdict for result in pool.pictures(requests)]
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, Verdict]]:
+    cases = whole_corpus()
+    return list(zip(cases, judged(cases, tmp_path_factory.mktemp("corpus")), strict=True))
 
 
 def test_the_corpus_is_whole() -> None:
@@ -129,6 +131,22 @@ def test_the_fetched_files_get_the_verdicts_that_they_always_got(
     verdicts: list[tuple[Case, Verdict]], source: str, expected: dict[str, int]
 ) -> None:
     assert Counter(str(verdict.decision) for case, verdict in verdicts if case.source == source) == expected
+
+
+def test_a_scaled_decode_never_changes_a_verdict(verdicts: list[tuple[Case, Verdict]], tmp_path: Path) -> None:
+    # Only JPEGs from about a megapixel on are decoded scaled at all.
+    large = [
+        Case("made", "large.jpg", jpeg((1100, 1040))),
+        Case("made", "large, progressive.jpg", jpeg((1040, 1040), progressive=True, quality=60)),
+        Case("made", "larger, with restarts.jpg", jpeg((1200, 1030), subsampling=0, restart_marker_blocks=20)),
+    ]
+    broken = [*large, *variants(large, 24)]
+    exact = [(case, verdict) for case, verdict in verdicts if case.payload.startswith(b"\xff\xd8")]
+    exact += zip(broken, judged(broken, tmp_path), strict=True)
+    assert len(exact) > 200
+    scaled = judged([case for case, _ in exact], tmp_path, Decoding.SCALED)
+    changed = [(*case[:2], one, other) for (case, one), other in zip(exact, scaled, strict=True) if one != other]
+    assert changed == []
 
 
 @pytest.mark.parametrize("container", ["mp4", "mov"])
