@@ -17,6 +17,7 @@ from imgmine.errors import ImgmineError
 from imgmine.images.decoding import Decoding
 from imgmine.models.providers import Provider
 from imgmine.store.base import check_key
+from imgmine.store.shards import SHARD_BYTES
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -43,6 +44,7 @@ class Settings:
     home: Path
     store: str
     cache: Path
+    shard_bytes: int
     s3_endpoint: str | None
     archive_org: str
     collection: str
@@ -55,6 +57,7 @@ class Settings:
     hub: str
     reference: Path | None
     anomaly_percentile: float
+    detector: str
     discover_runs_per_tick: int
 
     @property
@@ -88,6 +91,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         home=home,
         store=_store(environ.get("IMGMINE_STORE") or str(home / "store")),
         cache=_folder(environ, "IMGMINE_CACHE", home / "cache"),
+        shard_bytes=int(_number(environ, "IMGMINE_SHARD_BYTES", SHARD_BYTES, 1 << 12, 64 << 30)),
         s3_endpoint=_s3_endpoint(environ),
         archive_org=_address(environ, "IMGMINE_ARCHIVE_ORG", "https://archive.org"),
         collection=environ.get("IMGMINE_COLLECTION") or "archiveteam_imgur",
@@ -100,6 +104,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         hub=_address(environ, "IMGMINE_HUB", "https://huggingface.co"),
         reference=Path(reference).expanduser().resolve() if reference else None,
         anomaly_percentile=_number(environ, "IMGMINE_ANOMALY_PERCENTILE", 5.0, 0.0, 100.0),
+        detector=environ.get("IMGMINE_DETECTOR") or "gmm",
         discover_runs_per_tick=int(_number(environ, "IMGMINE_DISCOVER_RUNS", 0, 0, 200)),
     )
 

@@ -44,6 +44,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             url=settings.store,
             s3_endpoint=settings.s3_endpoint,
             scratch=str(settings.scratch),
+            shard_bytes=settings.shard_bytes,
         ),
         "decoders": DecodersResource(decoding=settings.decode),
         "warehouse": WarehouseResource(mirror=str(settings.mirror)),
@@ -53,6 +54,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             providers=list(settings.providers),
             reference=str(settings.reference) if settings.reference else None,
             anomaly_percentile=settings.anomaly_percentile,
+            detector=settings.detector,
         ),
     }
 

@@ -36,7 +36,8 @@ def _images(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The gate: Pillow loads it whole, its mode is RGB, both sides have at least 128 pixels. Each drop has its reason.
 
-    One decode, in a process of its own, gives the verdict, the preview and the perceptual hash.
+    One decode, in a process of its own, gives the verdict, the preview and the perceptual hash. Most of it was
+    done while the archive was read.
     """
     archive = context.partition_key
     started = time.monotonic()
@@ -45,19 +46,22 @@ def _images(
         files = read_table(opened, "files", archive)
         version = stage.code_version(decoders.decoding)
         inputs = fingerprint(files=files.digest, code_version=version)
-        with scratch_folder(store.scratch_root, _NAME, archive) as scratch, decoders.start() as pool:
+        with (
+            scratch_folder(store.scratch_root, _NAME, archive) as scratch,
+            decoders.start() as pool,
+            stage.open_gated(store.scratch_root, archive, pool) as known,
+        ):
             as_before = unchanged(opened, [_NAME], archive, inputs, _SHARDS)
             if as_before:
                 context.log.info(f"{archive}: nothing has changed since the last run")
             else:
-                table = files.read()
-                keys = sorted(set(table["shard"].to_pylist()))
                 gated = stage.gate_archive(
                     archive,
-                    table,
-                    {key: opened.local_copy(key, scratch / "originals") for key in keys},
+                    files.read(),
+                    lambda key: opened.local_copy(key, scratch / "originals"),
                     scratch,
                     decoders=pool,
+                    gated=known,
                     progress=log_progress(context.log, "gate", unit="files"),
                 )
                 publish(
@@ -69,6 +73,7 @@ def _images(
                     _SHARDS,
                     log_progress(context.log, "publish"),
                 )
+            known.remove()
             sheets = _sheets(opened, archive, files.read(), scratch, pool)
         return _result(opened, archive, sheets, as_before, time.monotonic() - started)
 

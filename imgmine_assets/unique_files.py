@@ -1,21 +1,25 @@
 """`unique_files`: the ledger of an archive's records, its distinct files, and their original bytes in tar shards."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Unpack
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.archives import extract, selection
+from imgmine.archives.ahead import working_ahead
 from imgmine.archives.item import Item, read_manifest
+from imgmine.archives.remote_file import WrongBytes
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
-from imgmine.images.decoder_pool import DecoderPool
 from imgmine.scratch import scratch_folder
 from imgmine.settings import FetchMode
 from imgmine.store.base import Store
 from imgmine.store.placement import misplaced
-from imgmine.store.publish import content_digest, publish, read_table, unchanged
+from imgmine.store.publish import content_digest, publish, read_table, remove_unnamed_shards, unchanged
 from imgmine.store.tables import FILES, RECORDS, Provenance, manifest_key
 from imgmine_assets import shown
 from imgmine_assets.amounts import readable_bytes
@@ -53,7 +57,8 @@ def _unique_files(
     with explained(), scratch_folder(store.scratch_root, _NAME, archive) as scratch:
         opened = store.open()
         item = read_manifest(opened.get_bytes(manifest_key(archive)))
-        all_read, selected = extract.inputs_fingerprint(item), selection.inputs_fingerprint(item)
+        all_read = extract.inputs_fingerprint(item, store.shard_bytes)
+        selected = selection.inputs_fingerprint(item, store.shard_bytes)
         # A full read has all that a selective one would give.
         enough = [all_read, selected] if archive_org.mode is FetchMode.SELECT else [all_read]
         as_before = any(unchanged(opened, _TABLES, archive, inputs, _SHARDS) for inputs in enough)
@@ -61,8 +66,22 @@ def _unique_files(
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
-            with decoders.start() as pool:
-                extraction, fetched = _extract(context, archive_org, item, scratch, pool)
+            uploaded = log_progress(context.log, "upload")
+            with (
+                _nothing_left_of_wrong_bytes(opened, archive),
+                decoders.start() as pool,
+                working_ahead(opened, store.scratch_root, archive, pool, uploaded) as ahead,
+            ):
+                extraction, fetched = _extract(
+                    context,
+                    archive_org,
+                    item,
+                    scratch,
+                    shard_bytes=store.shard_bytes,
+                    decoders=pool,
+                    progress=log_progress(context.log, "read"),
+                    ahead=ahead,
+                )
                 for text in extraction.warnings[:_WARNINGS_LOGGED]:
                     context.log.warning(text)
                 publish(
@@ -77,7 +96,10 @@ def _unique_files(
                     extraction.shards,
                     _SHARDS,
                     log_progress(context.log, "publish"),
+                    remake=extraction.remake,
                 )
+                # Nobody waits for these but the next step.
+                ahead.gate.drain(log_progress(context.log, "gate", unit="files"))
         return _result(opened, item, as_before, time.monotonic() - started, fetched)
 
 
@@ -106,20 +128,28 @@ def _extract(
     archive_org: ArchiveOrgResource,
     item: Item,
     scratch: Path,
-    decoders: DecoderPool,
+    **how: Unpack[extract.PassOptions],
 ) -> tuple[extract.Extraction, int]:
     """Make the pass in the way that is set; return what it gave, and the bytes that were fetched for it."""
-    progress = log_progress(context.log, "read")
     if archive_org.mode is FetchMode.SELECT:
-        chosen = archive_org.extract_selected(item, scratch, decoders, progress, context.log.warning)
+        chosen = archive_org.extract_selected(item, scratch, context.log.warning, **how)
         read, total = readable_bytes(chosen.bytes_read), readable_bytes(chosen.bytes_in_all)
         why = f"; {chosen.reason}" if chosen.reason else ""
         context.log.info(f"{item.identifier}: {read} of {total} were read, in {chosen.requests} requests{why}")
         return chosen.extraction, chosen.bytes_read
     if archive_org.mode is FetchMode.STREAM:
-        return archive_org.extract_streamed(item, scratch, decoders, progress, context.log.warning), warc_bytes(item)
-    cached = _cached(item, archive_org)
-    return extract.extract_archive(item.identifier, cached, scratch, decoders=decoders, progress=progress), 0
+        return archive_org.extract_streamed(item, scratch, context.log.warning, **how), warc_bytes(item)
+    return extract.extract_archive(item.identifier, _cached(item, archive_org), scratch, **how), 0
+
+
+@contextmanager
+def _nothing_left_of_wrong_bytes(store: Store, archive: str) -> Iterator[None]:
+    """Remove the shards that were put before the bytes were found to be wrong."""
+    try:
+        yield
+    except WrongBytes:
+        remove_unnamed_shards(store, _TABLES, archive, _SHARDS)
+        raise
 
 
 def _cached(item: Item, archive_org: ArchiveOrgResource) -> list[tuple[str, Path]]:

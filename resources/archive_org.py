@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import dagster as dg
 
 from imgmine.archives.archive_org import ArchiveOrg, FoundItem
 from imgmine.archives.download import CONNECTIONS, ProgressCallback, fetch_archive
-from imgmine.archives.extract import Extraction
+from imgmine.archives.extract import Extraction, PassOptions
 from imgmine.archives.item import Item
 from imgmine.archives.retry import RetryPolicy
 from imgmine.archives.selection import Selected, extract_selected
 from imgmine.archives.streaming import extract_streamed
-from imgmine.images.decoder_pool import DecoderPool
 from imgmine.settings import FetchMode
 
 # A sensor's tick is ended after 60 s: it gives up early, and the next tick asks again.
@@ -43,26 +43,16 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return fetch_archive(self._client(), item, Path(self.cache), progress, connections=self.connections)
 
     def extract_streamed(
-        self,
-        item: Item,
-        scratch: Path,
-        decoders: DecoderPool,
-        progress: Callable[[int, int], None],
-        on_wrong: Callable[[str], None],
+        self, item: Item, scratch: Path, on_wrong: Callable[[str], None], **how: Unpack[PassOptions]
     ) -> Extraction:
         """Make the pass over the item's WARC files as they arrive."""
-        return extract_streamed(self._client(), item, scratch, decoders=decoders, progress=progress, on_wrong=on_wrong)
+        return extract_streamed(self._client(), item, scratch, on_wrong=on_wrong, **how)
 
     def extract_selected(
-        self,
-        item: Item,
-        scratch: Path,
-        decoders: DecoderPool,
-        progress: Callable[[int, int], None],
-        on_wrong: Callable[[str], None],
+        self, item: Item, scratch: Path, on_wrong: Callable[[str], None], **how: Unpack[PassOptions]
     ) -> Selected:
         """Make the pass over those records of the item that can be originals, by its CDX."""
-        return extract_selected(self._client(), item, scratch, decoders=decoders, progress=progress, on_wrong=on_wrong)
+        return extract_selected(self._client(), item, scratch, on_wrong=on_wrong, **how)
 
     def archive_folder(self, archive: str) -> Path:
         """Return the folder of one archive in the cache."""

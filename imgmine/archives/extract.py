@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Required, TypedDict
 
 import pyarrow as pa
 
+from imgmine.archives.ahead import Ahead
 from imgmine.archives.cdx import CdxEntry
 from imgmine.archives.http import HttpResponse, HttpSyntaxError, parse_response
 from imgmine.archives.imgur import (
@@ -28,18 +29,18 @@ from imgmine.archives.imgur import (
 )
 from imgmine.archives.item import Item
 from imgmine.archives.ledger import Ledger, LedgerRow
-from imgmine.archives.packing import KeptFile, Packed, pack_files
+from imgmine.archives.packing import KeptFile, Packed, Packer
 from imgmine.archives.spool import Spool
 from imgmine.archives.warc import Damage, WarcRecord, read_warc
 from imgmine.decisions import RecordDecision
 from imgmine.errors import ImgmineError
 from imgmine.images.decoder_pool import DecoderPool
+from imgmine.images.gate_ahead import GateAhead
 from imgmine.images.media_types import media_type
 from imgmine.store.publish import fingerprint
-from imgmine.store.shards import Shard
+from imgmine.store.shards import SHARD_BYTES, Shard
 
-CODE_VERSION = "1"
-SHARD_BYTES = 1 << 30
+CODE_VERSION = "2"
 
 _PROGRESS_STEP = 4 << 20
 _WARNINGS_TOLD = 100
@@ -58,6 +59,15 @@ Warc = tuple[str, Path | Callable[[], BinaryIO] | RecordSource]
 Progress = Callable[[int, int], None]
 
 
+class PassOptions(TypedDict, total=False):
+    """What every way of making the pass takes, as `extract_archive` describes it."""
+
+    shard_bytes: int
+    decoders: Required[DecoderPool]
+    progress: Progress | None
+    ahead: Ahead | None
+
+
 class ArchiveUnreadable(ImgmineError):
     """A WARC file of the archive is not there or cannot be read from."""
 
@@ -73,9 +83,10 @@ class Extraction:
     Attributes:
         records: the ledger, sorted by `warc_file` and `warc_offset`.
         files: one row a distinct file, sorted by `blake2b`.
-        shards: the local tar shards that `files` names.
+        shards: the tar shards that `files` names, as local files unless they were put into the store already.
         counts: rows by decision, and `stills`, `shared_stills`, `videos_without_still`, `warnings`.
         warnings: what a person should be told, the first hundred: damaged bytes, videos without a still.
+        remake: writes the local file of a shard that was put into the store, as long as the scratch folder is there.
     """
 
     records: pa.Table
@@ -83,6 +94,7 @@ class Extraction:
     shards: list[Shard]
     counts: Mapping[str, int]
     warnings: tuple[str, ...]
+    remake: Callable[[Shard], None]
 
 
 def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, **selection: object) -> str:
@@ -107,28 +119,37 @@ def extract_archive(
     shard_bytes: int = SHARD_BYTES,
     decoders: DecoderPool,
     progress: Progress | None = None,
+    ahead: Ahead | None = None,
 ) -> Extraction:
     """Read each WARC file once, in order of name, and return the archive's ledger, files and shards.
 
-    The same WARC files give the same tables and shards, in whatever order they are given. Memory holds one record and
-    the ledger; payloads wait in `scratch`, which needs room for twice the archive's originals.
+    The same WARC files give the same tables and shards, in whatever order they are given, with `ahead` or without it.
+    Memory holds one record and the ledger; payloads wait in `scratch`, which needs room for the archive's originals and
+    for the shards that are not in the store yet.
 
     Parameters
     ----------
     archive : the identifier of the archive.
     warcs : name of each WARC file in the archive, and its path, a function that opens it, or a `RecordSource`.
-    scratch : an empty folder; the shards are left in it.
+    scratch : an empty folder; the shards are left in it, and with `ahead` what its gate has still to read.
     shard_bytes : a shard is closed before it would grow beyond this.
     progress : is told the compressed bytes read and those there are in all (0 where that is not known).
+    ahead : judges pictures and puts shards into the store while the archive is read; all shards are there at the end.
 
-    Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.decoder_pool.DecoderError`. Nothing that the WARC files
-    contain raises: what cannot be read is `damaged`.
+    Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.decoder_pool.DecoderError`, and with `ahead`
+    `StoreError`. Nothing that the WARC files contain raises: what cannot be read is `damaged`.
     """
     names = [name for name, _ in warcs]
     if len(set(names)) != len(names):
         raise ValueError(f"{archive}: a WARC file is given twice: {sorted(names)}")
-    with _writing(archive, scratch), Spool(scratch / "spool.bin") as spool:
-        reading = _Reading(archive, spool)
+    best = BestOriginals()
+    gate = ahead.gate if ahead is not None else GateAhead(decoders)
+    with (
+        _writing(archive, scratch),
+        Spool(scratch / "spool.bin", stays=ahead is not None) as spool,
+        Packer(archive, spool, scratch / "shards", best, gate, ahead, shard_bytes) as packer,
+    ):
+        reading = _Reading(archive, best, packer)
         report = _Report(warcs, progress)
         for name, source in sorted(warcs, key=lambda warc: warc[0]):
             with closing(_records(archive, name, source)) as records_found:
@@ -138,28 +159,28 @@ def extract_archive(
             report.end_of_file()
         kept = reading.settle()
         records = reading.ledger.table(archive)
-        packed = pack_files(
-            archive, kept, records, spool, scratch / "shards", shard_bytes=shard_bytes, decoders=decoders
-        )
-    return _extraction(records, packed, reading)
+        packed = packer.finish(kept, records)
+        if ahead is not None:
+            ahead.outbox.finish()
+    return _extraction(records, packed, reading, packer)
 
 
 class _Reading:
     """What the pass knows while it reads: the ledger, and of each sound original what the choice among them needs."""
 
-    def __init__(self, archive: str, spool: Spool) -> None:
+    def __init__(self, archive: str, best: BestOriginals, packer: Packer) -> None:
         self.ledger = Ledger()
         self.warnings: list[str] = []
         self.damages = 0
         self._archive = archive
-        self._spool = spool
-        self._best = BestOriginals()
+        self._best = best
+        self._packer = packer
         self._candidates: list[Candidate] = []
         self._candidate_rows: list[int] = []
         self._last_modified: list[datetime | None] = []
 
     def take(self, warc_file: str, found: WarcRecord | Damage | CdxEntry) -> None:
-        """Put a record, or a damaged stretch of the file, into the ledger; spool its body where it may be kept."""
+        """Put a record, or a damaged stretch of the file, into the ledger; hand on its body where it may be kept."""
         if isinstance(found, CdxEntry):
             self.ledger.add(_row_not_fetched(warc_file, found), RecordDecision.NOT_FETCHED)
             return
@@ -191,7 +212,7 @@ class _Reading:
         self._last_modified.append(_http_date(response.headers.get("last-modified")))
         # One that is beaten already will not be kept, whatever comes.
         if self._best.see(candidate):
-            self._spool.add(digest, response.body)
+            self._packer.take(candidate, response.body)
 
     def _warn_of_damage(self, warc_file: str, offset: int, length: int, reason: str) -> None:
         self.damages += 1
@@ -206,7 +227,7 @@ class _Reading:
         ):
             self.ledger.settle(number, decision, candidate.blake2b)
             if decision is RecordDecision.KEPT:
-                kept.append(KeptFile(candidate.blake2b, candidate.media_type, number, last_modified))
+                kept.append(KeptFile(candidate.blake2b, number, last_modified))
         return kept
 
 
@@ -334,7 +355,7 @@ def _http_date(text: str | None) -> datetime | None:
         return None
 
 
-def _extraction(records: pa.Table, packed: Packed, reading: _Reading) -> Extraction:
+def _extraction(records: pa.Table, packed: Packed, reading: _Reading, packer: Packer) -> Extraction:
     urls = records["url"]
     told = [
         f"video {lost.video.blake2b.hex()} ({urls[lost.video.record].as_py()}) gives no still: {lost.reason}"
@@ -345,4 +366,5 @@ def _extraction(records: pa.Table, packed: Packed, reading: _Reading) -> Extract
     counts["shared_stills"] = packed.shared_stills
     counts["videos_without_still"] = len(packed.without_still)
     counts["warnings"] = reading.damages + len(packed.without_still)
-    return Extraction(records, packed.files, packed.shards, counts, tuple(reading.warnings + told)[:_WARNINGS_TOLD])
+    warnings = tuple(reading.warnings + told)[:_WARNINGS_TOLD]
+    return Extraction(records, packed.files, packed.shards, counts, warnings, packer.remake)

@@ -173,6 +173,10 @@ class BestOriginals:
         self._best[candidate.media_id] = best
         return own == best
 
+    def is_beaten(self, media_id: str, media_type: str) -> bool:
+        """Tell whether an original of this type is below the best seen of its id."""
+        return rank(media_type) < self._best.get(media_id, 0)
+
 
 def choose(candidates: Sequence[Candidate]) -> Iterator[RecordDecision]:
     """Yield the decision on each of an archive's candidates, given in the order of their records.

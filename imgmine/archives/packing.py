@@ -1,38 +1,46 @@
-"""The kept files of one archive go from the spool into tar shards, each video's still after it; `files` comes of it.
+"""The originals of one archive go from the spool into tar shards, each video's still behind it; `files` comes of it.
 
-Which files are kept was decided before; how a still is made is `imgmine.images.stills`' business.
+Shards are made, and sent to the store, while the archive is still being read; one that has a file too many in the end
+is made again. What shares a shard is `shard_groups`' rule; which files are kept, the caller's.
 """
 
-from collections.abc import Iterator, Sequence
+import queue
+import sys
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 import pyarrow as pa
 
+from imgmine.archives.ahead import Ahead
+from imgmine.archives.imgur import BestOriginals, Candidate
+from imgmine.archives.shard_groups import Original, PackedFile, ShardGroups, StillFile, members_of
 from imgmine.archives.spool import Spool
-from imgmine.images.decoder_pool import DecoderPool, StillRequest
+from imgmine.images.decoder_pool import PictureRequest, StillRequest, StillResult
+from imgmine.images.gate_ahead import GateAhead
 from imgmine.images.media_types import extension
-from imgmine.store.shards import Member, Shard, ShardWriter
+from imgmine.store.outbox import OutboxLeft
+from imgmine.store.shards import Shard, ShardWriter
 from imgmine.store.tables import FILES
 
-_STILL_TYPE = "image/png"
 _FROM_RECORD = ("media_id", "url", "captured_at", "warc_file", "warc_offset", "warc_length")
+# A shard is made once the reader is this part of one past it: the URLs of an id were fetched close to each other, so by
+# then nearly every better original is known.
+_LAG = 1 / 16
+_POLL_S = 0.2
 
 
 class KeptFile(NamedTuple):
     """A file and the record that it is from: `record` is the row of the ledger."""
 
     blake2b: bytes
-    media_type: str
     record: int
     last_modified: datetime | None
-
-    @property
-    def is_video(self) -> bool:
-        return self.media_type.startswith("video/")
 
 
 class VideoWithoutStill(NamedTuple):
@@ -55,83 +63,229 @@ class Packed:
     shared_stills: int
 
 
-class _PackedFile(NamedTuple):
-    blake2b: bytes
-    size: int
-    media_type: str
-    member: Member
-    origin: KeptFile
-    frame_time: float | None
+class _MadeShard(NamedTuple):
+    members: tuple[PackedFile, ...]
+    offsets: list[int]
+    shard: Shard
 
 
-def pack_files(
-    archive: str,
-    kept: Sequence[KeptFile],
-    records: pa.Table,
-    spool: Spool,
-    folder: Path,
-    *,
-    shard_bytes: int,
-    decoders: DecoderPool,
-) -> Packed:
-    """Write the kept files, in the order given, into shards in `folder`, under keys `files/<archive>/...`.
+class Packer:
+    """Takes an archive's candidates as they are read, and packs those that are kept.
 
-    A still's row says what its video's record says, and names its video. A still whose bytes are those of another file
-    of the archive is that file: a kept file keeps its own row, and of several videos with the same still (a black
-    frame) the first one has it.
+    Without `ahead`, shards are made at the end and left in `folder`. With it, they are made in a thread of its own and
+    handed to its outbox. The tables and the shards are the same. Use as a context manager; when it is left by an error,
+    all that was asked of others is withdrawn.
     """
-    packed: list[_PackedFile] = []
-    without_still: list[VideoWithoutStill] = []
-    shared_stills = 0
-    present = {file.blake2b for file in kept}
-    spool.flush()
-    stills = decoders.stills(_still_requests(kept, spool))
-    with spool.path.open("rb") as payloads, ShardWriter(folder, f"files/{archive}", shard_bytes) as shards:
-        for file in kept:
-            place = spool.find(file.blake2b)
-            payloads.seek(place.offset)
-            member = shards.add_from(_member_name(file.blake2b, file.media_type), payloads, place.size)
-            packed.append(_PackedFile(file.blake2b, place.size, file.media_type, member, file, None))
-            if not file.is_video:
+
+    def __init__(
+        self,
+        archive: str,
+        spool: Spool,
+        folder: Path,
+        best: BestOriginals,
+        gate: GateAhead,
+        ahead: Ahead | None,
+        shard_bytes: int,
+    ) -> None:
+        self._prefix = f"files/{archive}"
+        self._spool = spool
+        self._folder = folder
+        self._best = best
+        self._gate = gate
+        self._outbox = ahead.outbox if ahead is not None else None
+        self._lag = int(shard_bytes * _LAG)
+        self._originals: dict[bytes, Original] = {}
+        self._groups = ShardGroups(shard_bytes)
+        self._ends: list[int] = []
+        self._drafts: dict[int, _MadeShard] = {}
+        self._drafted_stills: set[bytes] = set()
+        self._made: dict[str, tuple[int, _MadeShard]] = {}
+        self._coming: queue.SimpleQueue[Original | None] = queue.SimpleQueue()
+        self._still_made = threading.Condition()
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="packer", daemon=True)
+
+    def take(self, candidate: Candidate, payload: bytes | memoryview) -> None:
+        """Take a candidate that none seen so far beats. Raises what went wrong in other threads, and `OSError`."""
+        self._check()
+        original = self._originals.get(candidate.blake2b)
+        if original is None:
+            place = self._spool.add(candidate.blake2b, payload)
+            original = Original(candidate.blake2b, candidate.media_type, place.size)
+            self._originals[candidate.blake2b] = original
+            self._coming.put(original)
+            if original.is_video:
+                request = StillRequest(self._spool.path, *place, candidate.blake2b)
+                self._gate.add_video(request, lambda result: self._take_still(original, result))
+            elif candidate.media_type.startswith("image/"):
+                self._gate.add_picture(candidate.blake2b, PictureRequest(self._spool.path, *place))
+        if candidate.media_id not in original.media_ids:
+            original.media_ids.append(candidate.media_id)
+
+    def _take_still(self, video: Original, result: StillResult) -> None:
+        if result.png is None:
+            still, reason = None, result.detail or "no reason given"
+        else:
+            digest = blake2b(result.png, digest_size=32).digest()
+            place = self._spool.add(digest, result.png)
+            self._gate.add_picture(digest, PictureRequest(self._spool.path, *place), wait=False)
+            still, reason = StillFile(digest, place.size, result.frame_time), None
+        with self._still_made:
+            video.still, video.no_still_because = still, reason
+            self._still_made.notify_all()
+
+    def _check(self) -> None:
+        self._gate.check()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            while (original := self._coming.get()) is not None:
+                self._wait_for_still(original)
+                before = self._groups.bytes
+                if self._groups.add(original):
+                    self._ends.append(before)
+                if self._outbox is not None:
+                    self._draft()
+        except OutboxLeft:
+            pass
+        except BaseException as error:  # told to the thread that reads
+            self._failure = error
+
+    def _wait_for_still(self, original: Original) -> None:
+        with self._still_made:
+            while original.awaits_still:
+                self._gate.check()
+                self._raise_if_stopped()
+                self._still_made.wait(_POLL_S)
+
+    def _raise_if_stopped(self) -> None:
+        if self._stop.is_set():
+            raise OutboxLeft
+
+    def _draft(self) -> None:
+        """Make and send the shards that the reader is far enough past."""
+        assert self._outbox is not None
+        while len(self._drafts) < len(self._ends):
+            number = len(self._drafts)
+            if self._groups.bytes - self._ends[number] < self._lag:
+                return
+            members = members_of(self._groups.groups[number], self._seems_kept, self._drafted_stills)
+            if not members:
+                # All are beaten. It takes its place, so that the next one comes.
+                self._drafts[number] = _MadeShard((), [], Shard("", self._folder, 0))
                 continue
-            still = next(stills)
-            if still.png is None:
-                without_still.append(VideoWithoutStill(file, still.detail or "no reason given"))
+            self._drafts[number] = self._write(number, members, self._folder / "early")
+            self._outbox.send(self._drafts[number].shard, self._stop)
+
+    def _seems_kept(self, digest: bytes) -> bool:
+        original = self._originals.get(digest)
+        return original is not None and any(
+            not self._best.is_beaten(media_id, original.media_type) for media_id in list(original.media_ids)
+        )
+
+    def _write(self, number: int, members: tuple[PackedFile, ...], folder: Path) -> _MadeShard:
+        offsets = []
+        with (
+            self._spool.path.open("rb") as payloads,
+            ShardWriter(folder, self._prefix, limit=sys.maxsize, first=number) as writer,
+        ):
+            for file in members:
+                self._raise_if_stopped()
+                place = self._spool.find(file.blake2b)
+                payloads.seek(place.offset)
+                name = f"{file.blake2b.hex()}.{extension(file.media_type)}"
+                offsets.append(writer.add_from(name, payloads, place.size).offset)
+        return _MadeShard(members, offsets, writer.shards[0])
+
+    def finish(self, kept: Sequence[KeptFile], records: pa.Table) -> Packed:
+        """Pack the files kept, given in the order of their records, and return once every shard is made, and sent.
+
+        A still's row says what its video's record says, and names its video. A still whose bytes are those of another
+        file of the archive is that file: a kept file keeps its own row, and of several videos with the same still (a
+        black frame) the first one has it.
+        """
+        self._coming.put(None)
+        self._thread.join()
+        self._check()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        by_digest = {file.blake2b: file for file in kept}
+        stills: set[bytes] = set()
+        made = []
+        for number, group in enumerate(self._groups.groups):
+            members = members_of(group, by_digest.__contains__, stills)
+            draft = self._drafts.pop(number, None)
+            if draft is not None and draft.members != members and self._outbox is not None:
+                self._outbox.recall(draft.shard)
+            if not members:
                 continue
-            digest = blake2b(still.png, digest_size=32).digest()
-            if digest in present:
-                shared_stills += 1
-                continue
-            present.add(digest)
-            member = shards.add(_member_name(digest, _STILL_TYPE), still.png)
-            packed.append(_PackedFile(digest, len(still.png), _STILL_TYPE, member, file, still.frame_time))
-    return Packed(_files_table(packed, records, shards.shards), shards.shards, without_still, shared_stills)
+            if draft is None or draft.members != members:
+                draft = self._write(number, members, self._folder)
+                if self._outbox is not None:
+                    self._outbox.send(draft.shard)
+            made.append(draft)
+            self._made[draft.shard.key] = number, draft
+        videos = [original for original in self._originals.values() if original.is_video]
+        videos = [video for video in videos if video.blake2b in by_digest]
+        without_still = [
+            VideoWithoutStill(by_digest[video.blake2b], video.no_still_because)
+            for video in videos
+            if video.no_still_because is not None
+        ]
+        return Packed(
+            _files_table(made, by_digest, records),
+            [shard.shard for shard in made],
+            without_still,
+            len(videos) - len(without_still) - len(stills),
+        )
+
+    def remake(self, shard: Shard) -> None:
+        """Write the local file of a shard again, as long as the spool is there."""
+        number, made = self._made[shard.key]
+        self._write(number, made.members, shard.path.parent)
+
+    def __enter__(self) -> "Packer":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            return
+        self._stop.set()
+        self._coming.put(None)
+        self._thread.join()
+        if self._outbox is not None:
+            self._outbox.forget()
+        if issubclass(kind, Exception):  # else the whole process is to end, and at once
+            self._gate.forget()
 
 
-def _still_requests(kept: Sequence[KeptFile], spool: Spool) -> Iterator[StillRequest]:
-    for file in kept:
-        if file.is_video:
-            place = spool.find(file.blake2b)
-            yield StillRequest(spool.path, place.offset, place.size, file.blake2b)
-
-
-def _member_name(digest: bytes, media_type: str) -> str:
-    return f"{digest.hex()}.{extension(media_type)}"
-
-
-def _files_table(packed: list[_PackedFile], records: pa.Table, shards: Sequence[Shard]) -> pa.Table:
-    packed = sorted(packed, key=lambda file: file.blake2b)
-    origins = records.select(_FROM_RECORD).take(pa.array([file.origin.record for file in packed], pa.int64()))
+def _files_table(made: list[_MadeShard], kept: Mapping[bytes, KeptFile], records: pa.Table) -> pa.Table:
+    places = [
+        (file, offset, shard.shard.key)
+        for shard in made
+        for file, offset in zip(shard.members, shard.offsets, strict=True)
+    ]
+    places.sort(key=lambda place: place[0].blake2b)
+    files = [file for file, _, _ in places]
+    origins = [kept[file.original.blake2b] for file in files]
+    from_records = records.select(_FROM_RECORD).take(pa.array([origin.record for origin in origins], pa.int64()))
     own = {
-        "blake2b": [file.blake2b for file in packed],
-        "size": [file.size for file in packed],
-        "media_type": [file.media_type for file in packed],
-        "extension": [extension(file.media_type) for file in packed],
-        "last_modified": [file.origin.last_modified for file in packed],
-        "shard": [shards[file.member.shard].key for file in packed],
-        "shard_offset": [file.member.offset for file in packed],
-        "video_blake2b": [None if file.blake2b == file.origin.blake2b else file.origin.blake2b for file in packed],
-        "frame_time": [file.frame_time for file in packed],
+        "blake2b": [file.blake2b for file in files],
+        "size": [file.size for file in files],
+        "media_type": [file.media_type for file in files],
+        "extension": [extension(file.media_type) for file in files],
+        "last_modified": [origin.last_modified for origin in origins],
+        "shard": [shard for _, _, shard in places],
+        "shard_offset": [offset for _, offset, _ in places],
+        "video_blake2b": [None if file.blake2b == file.original.blake2b else file.original.blake2b for file in files],
+        "frame_time": [file.frame_time for file in files],
     }
-    columns = [pa.array(own[field.name], field.type) if field.name in own else origins[field.name] for field in FILES]
+    columns = [
+        pa.array(own[field.name], field.type) if field.name in own else from_records[field.name] for field in FILES
+    ]
     return pa.table(columns, schema=FILES)

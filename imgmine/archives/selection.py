@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from imgmine.archives.ahead import Ahead
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.cdx import CdxEntry, IndexUnusable, read_cdx
-from imgmine.archives.extract import SHARD_BYTES, Extraction, Progress, Warc, extract_archive
+from imgmine.archives.extract import Extraction, Progress, Warc, extract_archive
 from imgmine.archives.extract import inputs_fingerprint as inputs_of_all
 from imgmine.archives.imgur import UrlKind, classify_url
 from imgmine.archives.item import FileMissing, Item, ItemRestricted
@@ -21,6 +22,7 @@ from imgmine.archives.streaming import RangesIgnored, RemoteStream, extract_stre
 from imgmine.archives.warc import Damage, WarcRecord, read_warc
 from imgmine.archives.zstd_walk import DICTIONARY_FRAME_MAGIC, SKIPPABLE_HEADER, skippable_length
 from imgmine.images.decoder_pool import DecoderPool
+from imgmine.store.shards import SHARD_BYTES
 
 # A request costs about as much as so many bytes: some 60 ms at 1 MB/s. Smaller gaps are read rather than jumped over.
 REQUEST_BYTES = 64 << 10
@@ -64,11 +66,16 @@ class Selected:
     reason: str = ""
 
 
-def inputs_fingerprint(item: Item) -> str:
+def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES) -> str:
     """Return the digest of all that `extract_selected` depends on where some records are not fetched."""
     indexes = [(file.name, file.md5) for file in item.cdx_indexes]
     return inputs_of_all(
-        item, cdx=indexes, request_bytes=REQUEST_BYTES, largest_share=LARGEST_SHARE, unlisted=UNLISTED_BYTES
+        item,
+        shard_bytes,
+        cdx=indexes,
+        request_bytes=REQUEST_BYTES,
+        largest_share=LARGEST_SHARE,
+        unlisted=UNLISTED_BYTES,
     )
 
 
@@ -236,6 +243,7 @@ def extract_selected(
     shard_bytes: int = SHARD_BYTES,
     decoders: DecoderPool,
     progress: Progress | None = None,
+    ahead: Ahead | None = None,
     on_wrong: Callable[[str], None] | None = None,
 ) -> Selected:
     """Do what `extract_streamed` does, but fetch only what can be originals, and what lies between them.
@@ -258,7 +266,7 @@ def extract_selected(
             remote, plan = RemoteFile(client, item.identifier, file), plans[file.name]
             warcs.append((file.name, opener(remote, streams) if plan is None else SelectedWarc(remote, plan)))
         extraction = extract_archive(
-            item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told
+            item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told, ahead=ahead
         )
         require_checked(item, streams)
     except (IndexUnusable, RangesIgnored, WrongBytes) as error:
@@ -272,6 +280,7 @@ def extract_selected(
             shard_bytes=shard_bytes,
             decoders=decoders,
             progress=progress,
+            ahead=ahead,
             on_wrong=on_wrong,
         )
         return Selected(extraction, total, total, len(item.warcs), str(error))

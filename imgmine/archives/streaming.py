@@ -14,14 +14,16 @@ from typing import BinaryIO, cast
 
 import requests
 
+from imgmine.archives.ahead import Ahead
 from imgmine.archives.archive_org import ArchiveOrg
-from imgmine.archives.extract import SHARD_BYTES, Extraction, Progress, extract_archive
+from imgmine.archives.extract import Extraction, Progress, extract_archive
 from imgmine.archives.item import Item
 from imgmine.archives.part_file import Validators
 from imgmine.archives.remote_file import FetchFailed, RemoteFile, WrongBytes
 from imgmine.archives.retry import TemporaryFailure
 from imgmine.errors import ImgmineError
 from imgmine.images.decoder_pool import DecoderPool
+from imgmine.store.shards import SHARD_BYTES
 
 TRIES = 2
 
@@ -178,13 +180,15 @@ def extract_streamed(
     shard_bytes: int = SHARD_BYTES,
     decoders: DecoderPool,
     progress: Progress | None = None,
+    ahead: Ahead | None = None,
     on_wrong: Callable[[str], None] | None = None,
 ) -> Extraction:
     """Do what `extract_archive` does, with the same tables and shards, from the server instead of from files.
 
     An archive whose bytes turn out to be wrong is read once more; `on_wrong` is told why. `progress` gets the bytes
-    read and those of the item's WARC files. Raises what `extract_archive` raises, `Unavailable`, `FetchFailed` and
-    `WrongBytes`.
+    read and those of the item's WARC files. With `ahead`, shards are in the store before the bytes are known to be
+    right: it is the tables that nobody may publish before this returns. Raises what `extract_archive` raises,
+    `Unavailable`, `FetchFailed` and `WrongBytes`.
     """
     item.require_available()
     total = sum(file.size or 0 for file in item.warcs)
@@ -196,7 +200,7 @@ def extract_streamed(
         warcs = [(file.name, opener(RemoteFile(client, item.identifier, file), streams, tries)) for file in item.warcs]
         try:
             extraction = extract_archive(
-                item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told
+                item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told, ahead=ahead
             )
         except WrongBytes as wrong:
             shutil.rmtree(folder)

@@ -16,7 +16,7 @@ from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.decoding import Decoding
 from imgmine.images.gated import GatedResults, Judgement
 from imgmine.store.publish import fingerprint
-from imgmine.store.shards import Member, Shard, ShardWriter
+from imgmine.store.shards import SHARD_BYTES, Member, Shard, ShardWriter
 from imgmine.store.tables import IMAGES
 
 CODE_VERSION = "1"
@@ -38,7 +38,7 @@ class GatedArchive:
 def open_gated(scratch_root: Path, archive: str, decoders: DecoderPool) -> GatedResults:
     """Open what is known already of an archive's pictures: the stage before may have had them judged as it read them.
 
-    The file is `<scratch_root>/gated/<archive>`, and the caller's to remove once its results are published.
+    It is `<scratch_root>/gated/<archive>`, and the caller's to remove once its results are published.
     """
     made_by = fingerprint(code_version=CODE_VERSION, pillow=PIL.__version__, **decoders.params)
     return GatedResults(scratch_root / "gated" / archive, made_by)
@@ -52,7 +52,7 @@ def gate_archive(
     *,
     decoders: DecoderPool,
     gated: GatedResults | None = None,
-    shard_bytes: int = 1 << 30,
+    shard_bytes: int = SHARD_BYTES,
     progress: Callable[[int, int], None] | None = None,
 ) -> GatedArchive:
     """Judge every picture of an archive and make the previews of those that are kept.

@@ -1,8 +1,9 @@
 """Putting one archive's outputs of one stage into the store, and reading them back.
 
-Shards go first, under names that carry their digest; the tables that name them are put after that, each in one atomic
-put, the stage's last table last: it is what makes the outputs count. Shards that no table names any more go at the end.
-A run killed at any point so leaves the earlier tables readable with all the shards that they name.
+Shards go first, under names that carry their digest, some of them from an `outbox` long before; the tables that name
+them are put after that, each in one atomic put, the stage's last table last: it is what makes the outputs count. Shards
+that no table names go at the end. A run killed at any point so leaves the earlier tables readable with all the shards
+that they name.
 """
 
 import hashlib
@@ -74,6 +75,17 @@ def unchanged(store: Store, tables: Sequence[str], archive: str, inputs: str, sh
     return shard_prefix is None or not _remove_former_shards(store, archive, shard_prefix, named)
 
 
+def remove_unnamed_shards(store: Store, tables: Sequence[str], archive: str, shard_prefix: str) -> None:
+    """Remove the archive's shards that none of these tables, as published, names: what a run that failed has left."""
+    named: set[str] = set()
+    for table in tables:
+        try:
+            named |= _named_shards(read_table(store, table, archive))
+        except NotInStore:
+            continue
+    _remove_former_shards(store, archive, shard_prefix, named)
+
+
 def _remove_former_shards(store: Store, archive: str, shard_prefix: str, named: set[str]) -> set[str]:
     """Remove the archive's shards that no table names, if all those named are there; return the missing ones."""
     present = {found.key for found in store.list(f"{shard_prefix}/{archive}/")}
@@ -97,17 +109,19 @@ def publish(
     shard_prefix: str | None = None,
     on_upload: Callable[[int, int], None] | None = None,
     extra: Mapping[str, str] | None = None,
+    remake: Callable[[Shard], None] | None = None,
 ) -> dict[str, str]:
     """Publish a stage's tables (in the order given, the one that counts last) and return each one's digest.
 
     `shard_prefix` is the folder of the stage's shards (`files`, `previews`); every shard of the archive in it that is
     not among `shards` is removed at the end. `on_upload(done, total)` is told the bytes of shards put so far.
-    `extra` goes into the metadata of every table.
+    `extra` goes into the metadata of every table. `remake` writes the local file of a shard again, which is gone where
+    the shard was put before.
     """
     named = {_SHARDS: "\n".join(shard.key for shard in shards)} if shard_prefix is not None else {}
     # All is written out before anything is put, so that rows that do not fit their schema leave nothing behind.
     written = {name: to_parquet(table, provenance, {**named, **(extra or {})}) for name, table in tables.items()}
-    _put_shards(store, shards, on_upload)
+    _put_shards(store, shards, on_upload, remake)
     for name, data in written.items():
         store.put_bytes(table_key(name, archive), data)
     if shard_prefix is not None:
@@ -115,18 +129,31 @@ def publish(
         missing = _remove_former_shards(store, archive, shard_prefix, set(current))
         if missing:
             # Another run of this archive took them for its own former ones before the tables named them.
-            _put_shards(store, [current[key] for key in sorted(missing)], None)
+            _put_shards(store, [current[key] for key in sorted(missing)], None, remake)
             _remove_former_shards(store, archive, shard_prefix, set(current))
     return {name: content_digest(data) for name, data in written.items()}
 
 
-def _put_shards(store: Store, shards: Sequence[Shard], on_upload: Callable[[int, int], None] | None) -> None:
+def put_shard(store: Store, shard: Shard, remake: Callable[[Shard], None] | None = None) -> None:
+    """Put a shard, unless it is there."""
+    stored = store.stat(shard.key)
+    if stored is not None and stored.size == shard.size:
+        return
+    if remake is not None and not shard.path.is_file():
+        remake(shard)
+    store.put_file(shard.key, shard.path)
+
+
+def _put_shards(
+    store: Store,
+    shards: Sequence[Shard],
+    on_upload: Callable[[int, int], None] | None,
+    remake: Callable[[Shard], None] | None,
+) -> None:
     total = sum(shard.size for shard in shards)
     done = 0
     for shard in shards:
-        stored = store.stat(shard.key)
-        if stored is None or stored.size != shard.size:
-            store.put_file(shard.key, shard.path)
+        put_shard(store, shard, remake)
         done += shard.size
         if on_upload is not None:
             on_upload(done, total)

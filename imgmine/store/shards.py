@@ -17,6 +17,12 @@ _BLOCK = 512
 _NUL_BLOCK = b"\0" * _BLOCK
 _CHUNK = 1 << 20
 
+SHARD_BYTES = 1 << 30
+"""What a shard may grow to, unless it is said otherwise."""
+
+END_BYTES = 2 * _BLOCK
+"""What a shard has after its last member."""
+
 
 class ShardDamaged(ImgmineError):
     """A shard does not hold what was written into it."""
@@ -63,18 +69,24 @@ def tar_header(name: str, size: int) -> bytes:
     return fields[:148] + checksum + fields[156:]
 
 
+def member_size(size: int) -> int:
+    """Return how many bytes a payload of this size takes in a shard: its header, itself, and what fills its block."""
+    return _BLOCK + -(-size // _BLOCK) * _BLOCK
+
+
 class ShardWriter:
     """Writes payloads, in the order given, into `<folder>/<number>.tar`; a new shard begins before `limit` is passed.
 
     The same payloads in the same order give the same shards, byte for byte; a payload that passes the limit by itself
-    has a shard of its own. Use as a context manager: `shards` is complete once it has been left. After an error the
-    open shard holds a part of a payload: leave the writer, and begin again.
+    has a shard of its own. Shards are numbered from `first` on. Use as a context manager: `shards` is complete once it
+    has been left. After an error the open shard holds a part of a payload: leave the writer, and begin again.
     """
 
-    def __init__(self, folder: Path, prefix: str, limit: int = 1 << 30) -> None:
+    def __init__(self, folder: Path, prefix: str, limit: int = SHARD_BYTES, first: int = 0) -> None:
         self._folder = folder
         self._prefix = prefix
         self._limit = limit
+        self._first = first
         self._stream: BinaryIO | None = None
         self._hash = hashlib.blake2b(digest_size=16)
         self._offset = 0
@@ -103,19 +115,22 @@ class ShardWriter:
 
     def _begin(self, name: str, size: int) -> Member:
         header = tar_header(name, size)
-        needed = _BLOCK + -(-size // _BLOCK) * _BLOCK + 2 * _BLOCK
-        if self._stream is not None and self._offset + needed > self._limit:
+        if self._stream is not None and self._offset + member_size(size) + END_BYTES > self._limit:
             self._close_shard()
         if self._stream is None:
             self._stream = self._path.open("wb")
             self._hash = hashlib.blake2b(digest_size=16)
             self._offset = 0
         self._write(header)
-        return Member(len(self.shards), self._offset)
+        return Member(self._number, self._offset)
+
+    @property
+    def _number(self) -> int:
+        return self._first + len(self.shards)
 
     @property
     def _path(self) -> Path:
-        return self._folder / f"{len(self.shards):05d}.tar"
+        return self._folder / f"{self._number:05d}.tar"
 
     def _write(self, data: bytes | memoryview) -> None:
         assert self._stream is not None
@@ -129,10 +144,10 @@ class ShardWriter:
     def _close_shard(self) -> None:
         if self._stream is None:
             return
-        self._write(_NUL_BLOCK * 2)
+        self._write(bytes(END_BYTES))
         self._stream.close()
         self._stream = None
-        key = f"{self._prefix}/{len(self.shards):05d}-{self._hash.hexdigest()}.tar"
+        key = f"{self._prefix}/{self._number:05d}-{self._hash.hexdigest()}.tar"
         self.shards.append(Shard(key, self._path, self._offset))
 
     def __enter__(self) -> "ShardWriter":

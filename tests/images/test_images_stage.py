@@ -76,7 +76,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 @pytest.fixture(scope="module")
 def gated(archive: Archive, decoders: DecoderPool, tmp_path_factory: pytest.TempPathFactory) -> GatedArchive:
     return gate_archive(
-        "a", archive.files, archive.paths, tmp_path_factory.mktemp("gated"), decoders=decoders, shard_bytes=200_000
+        "a",
+        archive.files,
+        archive.paths.__getitem__,
+        tmp_path_factory.mktemp("gated"),
+        decoders=decoders,
+        shard_bytes=200_000,
     )
 
 
@@ -136,7 +141,12 @@ def test_the_outputs_are_the_same_whatever_the_number_of_workers(
     for workers in (1, 3):
         with DecoderPool(workers) as decoders:
             again = gate_archive(
-                "a", archive.files, archive.paths, tmp_path / str(workers), decoders=decoders, shard_bytes=200_000
+                "a",
+                archive.files,
+                archive.paths.__getitem__,
+                tmp_path / str(workers),
+                decoders=decoders,
+                shard_bytes=200_000,
             )
         assert to_parquet(again.images, provenance) == to_parquet(gated.images, provenance)
         assert [shard.key for shard in again.shards] == [shard.key for shard in gated.shards]
@@ -149,7 +159,7 @@ def test_progress_is_told(archive: Archive, decoders: DecoderPool, tmp_path: Pat
     gate_archive(
         "a",
         archive.files,
-        archive.paths,
+        archive.paths.__getitem__,
         tmp_path,
         decoders=decoders,
         progress=lambda done, total: told.append((done, total)),
@@ -159,7 +169,7 @@ def test_progress_is_told(archive: Archive, decoders: DecoderPool, tmp_path: Pat
 
 
 def test_an_archive_without_pictures(archive: Archive, decoders: DecoderPool, tmp_path: Path) -> None:
-    empty = gate_archive("a", archive.files.slice(0, 0), {}, tmp_path, decoders=decoders)
+    empty = gate_archive("a", archive.files.slice(0, 0), {}.__getitem__, tmp_path, decoders=decoders)
     assert (empty.images.num_rows, empty.images.schema, empty.shards) == (0, IMAGES, [])
     assert kept_samples(empty.images, reader({})) == []
     assert dropped_samples(empty.images, archive.files, reader({}), tmp_path, decoders=decoders) == []
