@@ -21,12 +21,13 @@ def preview_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def reduced(picture: Image.Image) -> Image.Image:
+def reduced(picture: Image.Image, full_size: tuple[int, int] | None = None) -> Image.Image:
     """Return an RGB picture at its preview's size: bicubic, after a box reduction to no less than twice the size.
 
+    `full_size` is the size of the picture in full, where it was decoded smaller.
     Over photographs of 2 megapixels this is 54 dB from a plain bicubic resize, in half its time.
     """
-    size = preview_size(*picture.size)
+    size = preview_size(*(full_size or picture.size))
     if size == picture.size:
         return picture
     return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)

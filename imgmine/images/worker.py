@@ -84,7 +84,9 @@ def _picture(payload: bytes, decoding: Decoding) -> Message:
     verdict, picture = gate(payload, decoding)
     if picture is None:
         return Message({"verdict": asdict(verdict), "dhash": None})
-    small = reduced(picture)
+    assert verdict.width is not None
+    assert verdict.height is not None
+    small = reduced(picture, (verdict.width, verdict.height))
     return Message({"verdict": asdict(verdict), "dhash": dhash(small)}, preview_jpeg(small))
 
 
