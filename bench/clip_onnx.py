@@ -225,15 +225,21 @@ def _byte_letters() -> Iterator[int]:
     yield from range(256, 256 + 256 - len(printable))
 
 
-def make_model(name: str, folder: Path, *, text: bool = False, seed: int = 0, layers: int | None = None) -> int:
-    """Make a model folder of a shipped card's architecture; return the parameters of the image tower.
+def shallow(architecture: Architecture, layers: int) -> Architecture:
+    """Return the architecture with another depth of both towers."""
+    return replace(
+        architecture, image=replace(architecture.image, layers=layers), text=replace(architecture.text, layers=layers)
+    )
 
-    `layers`, where given, is the depth of both towers instead of the true one.
+
+def make_model(
+    name: str, folder: Path, *, text: bool = False, seed: int = 0, architecture: Architecture | None = None
+) -> int:
+    """Make a model folder with a shipped card; return the parameters of the image tower.
+
+    The architecture is the card's own where none is given.
     """
-    architecture = ARCHITECTURES[name]
-    if layers is not None:
-        shallow = {tower: replace(getattr(architecture, tower), layers=layers) for tower in ("image", "text")}
-        architecture = replace(architecture, **shallow)
+    architecture = architecture or ARCHITECTURES[name]
     folder.mkdir(parents=True, exist_ok=True)
     parameters = image_tower(architecture, folder / MODEL_FILE, seed)
     card = yaml.safe_load((shipped_card(name) / CARD_FILE).read_text(encoding="utf-8"))
@@ -263,8 +269,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layers", type=int, help="another depth than the true one")
     arguments = parser.parse_args()
+    architecture = ARCHITECTURES[arguments.model]
+    if arguments.layers is not None:
+        architecture = shallow(architecture, arguments.layers)
     parameters = make_model(
-        arguments.model, arguments.folder, text=arguments.text, seed=arguments.seed, layers=arguments.layers
+        arguments.model, arguments.folder, text=arguments.text, seed=arguments.seed, architecture=architecture
     )
     print(f"{arguments.folder}: {parameters:,} parameters in the image tower")
 

@@ -24,7 +24,7 @@ _SHAPE = "hf:OWNER/NAME@REVISION/PATH"
 _ID = re.compile(r"hf:([\w.-]+/[\w.-]+)@([^/@]+)/([^@]+)")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)

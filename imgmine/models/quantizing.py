@@ -20,7 +20,7 @@ from imgmine.models.checking import sample_previews
 from imgmine.models.embedder import Embedder
 
 # Where less of a model than this are the weights of matrix products, there is nothing to gain.
-_LEAST_SHARE = 0.5
+_LEAST_SHARE = 1 / 3
 _PRODUCTS = ["MatMul", "Gemm"]
 
 
