@@ -1,11 +1,17 @@
-"""Three archives mined at once on one machine, each stage throttled to be equally slow: how far do the stages overlap?
+"""Three archives mined on one machine, each stage throttled to take equally long: how far do the stages overlap?
 
-python bench/overlap.py --records 300
+python bench/overlap.py --records 200 --seconds 60
 
-The archives are mined as the daemon would: each is a run in a process of its own, on one instance with its pool of
-downloads. First they are processed one after the other over fast links. Then the link to the archives and the link to
-the store, which all runs share, are throttled so that each takes as long for the three as processing them did. Shown:
-the time from the first start to the last end, and the same divided by that of a stage.
+The archives are mined as the daemon would: each is a run in a process of its own, all started at once, on one instance
+with its pool of downloads. First they are mined one after the other without throttles, which shows how many bytes each
+stage has to do and what the rest costs: starting the runs, vectors, tables. Then three things that all runs share are
+throttled, so that each takes --seconds an archive: the link from the archives (the server's throttle), the link to the
+store (each put of a shard waits its turn), and the decoders (each picture waits its turn for as long as its bytes say).
+Their sleeps are long beside what the machine really computes, so that its cores are not what is measured. As a real
+archive has 14 shards and more, shards are made small enough that these have --shards each.
+
+Shown: the time from the first start to the last end, start-up and all, and the same divided by what one stage takes for
+the three. Archives are made with the demo's own seeds.
 """
 
 import argparse
@@ -19,9 +25,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from imgmine.demo.archives import DemoArchive, make_archives
 from imgmine.demo.exchanges import Kind
 from imgmine.demo.server import serve
+from imgmine.images.decoder_pool import DecoderPool, PictureRequest, PictureResult
 from imgmine.settings import load_settings
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
@@ -29,9 +39,11 @@ from imgmine_assets.definitions import build_defs
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import run_job
 from imgmine_assets.partitions import add_archives
+from resources.decoders import DecodersResource
 from resources.store import StoreResource
 
 KINDS = [Kind.MAY_3, Kind.MAY_3, Kind.MAY_3]
+UNTHROTTLED = 1e12
 
 
 @contextlib.contextmanager
@@ -43,16 +55,18 @@ def turn(path: Path) -> Iterator[None]:
 
 
 class ThrottledStore(LocalStore):
-    """A folder behind a link of `rate` bytes a second that all runs share."""
+    """A folder behind a link of `rate` bytes a second that all runs share; it notes what went over it."""
 
     def __init__(self, root: Path, rate: float, links: Path) -> None:
         super().__init__(root)
         self._rate, self._links = rate, links
 
     def put_file(self, key: str, source: Path) -> None:
-        seconds = source.stat().st_size / self._rate
+        size = source.stat().st_size
         with turn(self._links / "upload.lock"):
-            time.sleep(seconds)
+            time.sleep(size / self._rate)
+            with (self._links / "uploaded").open("a") as log:
+                log.write(f"{size}\n")
         super().put_file(key, source)
 
 
@@ -66,78 +80,145 @@ class ThrottledStoreResource(StoreResource):
         return ThrottledStore(Path(self.url), self.rate, Path(self.links))
 
 
-def run_one(archive: str, rate: float, links: Path) -> None:
-    """Mine one archive in this process: what `imgmine mine` does, but for the store."""
+class ThrottledDecoders(DecoderPool):
+    """Decoders that together judge `rate` bytes of pictures a second, however many runs have some."""
+
+    def __init__(self, rate: float, links: Path) -> None:
+        super().__init__()
+        self._rate, self._links = rate, links
+
+    def _picture(self, request: PictureRequest) -> PictureResult:
+        with turn(self._links / "decode.lock"):
+            time.sleep(request.size / self._rate)
+        return super()._picture(request)
+
+
+class ThrottledDecodersResource(DecodersResource):
+    """The same as a resource."""
+
+    rate: float
+    links: str
+
+    def start(self) -> DecoderPool:
+        return ThrottledDecoders(self.rate, Path(self.links))
+
+
+def run_one(archive: str, links: Path, decode_rate: float, upload_rate: float) -> None:
+    """Mine one archive in this process: what `imgmine mine` does, but for the store and the decoders."""
     settings = load_settings()
     store = ThrottledStoreResource(
-        url=settings.store, s3_endpoint=None, scratch=str(settings.scratch), rate=rate, links=str(links)
+        url=settings.store,
+        s3_endpoint=None,
+        scratch=str(settings.scratch),
+        shard_bytes=settings.shard_bytes,
+        rate=upload_rate,
+        links=str(links),
     )
+    decoders = ThrottledDecodersResource(decoding=settings.decode, rate=decode_rate, links=str(links))
+    defs = build_defs({"store": store, "decoders": decoders}, settings)
+    with (links / "started").open("a") as log:
+        log.write(f"{time.time()}\n")
     with open_instance(settings) as instance:
-        outcome = run_job(build_defs({"store": store}, settings), instance, "mine_archive", archive)
+        outcome = run_job(defs, instance, "mine_archive", archive)
     if outcome.reason:
         sys.exit(outcome.reason)
 
 
-def environ(home: Path, url: str, mode: str) -> dict[str, str]:
+def environ(home: Path, url: str, mode: str, shard_bytes: int) -> dict[str, str]:
     return {
         **os.environ,
         "IMGMINE_HOME": str(home),
         "DAGSTER_HOME": str(home / "dagster"),
         "IMGMINE_ARCHIVE_ORG": url,
         "IMGMINE_FETCH": mode,
+        "IMGMINE_SHARD_BYTES": str(shard_bytes),
     }
 
 
-def mine_together(
-    archives: list[DemoArchive], home: Path, url: str, mode: str, rate: float, downloads: int = 0
-) -> tuple[float, Path]:
-    """Mine the archives, each in its process, and return the seconds that it took; 0 downloads: one after the other."""
+def mine_all(
+    archives: list[DemoArchive],
+    home: Path,
+    environment: dict[str, str],
+    rates: tuple[float, float] = (UNTHROTTLED, UNTHROTTLED),
+    downloads: int = 0,
+) -> tuple[float, float]:
+    """Mine the archives, each in its process; 0 downloads: one after the other.
+
+    Returns the seconds that it took, and those until the first run had loaded its code.
+    """
     (home / "dagster").mkdir(parents=True)
-    os.environ.update(environ(home, url, mode))
+    os.environ.update(environment)
     with open_instance(load_settings()) as instance:
         if downloads:
             instance.event_log_storage.set_concurrency_slots("archive_org", downloads)
         add_archives(instance, [archive.identifier for archive in archives])
-    begun = time.monotonic()
+    begun, on_clock = time.monotonic(), time.time()
     running: list[subprocess.Popen[bytes]] = []
     for archive in archives:
-        command = [sys.executable, __file__, "--run", archive.identifier, "--rate", str(rate), "--links", str(home)]
-        running.append(subprocess.Popen(command, env=environ(home, url, mode), stderr=subprocess.DEVNULL))
+        command = [sys.executable, "-W", "ignore", __file__, "--run", archive.identifier, "--links", str(home)]
+        command += ["--rates", *map(str, rates)]
+        running.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
         if not downloads and running[-1].wait():
             sys.exit("A run failed.")
-    if any(process.wait() for process in running):
+    statuses = [process.wait() for process in running]
+    if any(statuses):
         sys.exit("A run failed.")
-    return time.monotonic() - begun, home
+    first = min(float(line) for line in (home / "started").read_text().split())
+    return time.monotonic() - begun, first - on_clock
+
+
+def uploaded(home: Path) -> int:
+    return sum(int(line) for line in (home / "uploaded").read_text().split())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=300)
+    parser.add_argument("--records", type=int, default=200, help="records of an archive")
+    parser.add_argument("--seconds", type=float, default=60.0, help="what each stage takes for one archive")
+    parser.add_argument("--shards", type=int, default=16, help="shards of an archive")
+    parser.add_argument("--modes", nargs="+", default=["stream", "cache"], help="IMGMINE_FETCH")
+    parser.add_argument("--downloads", nargs="+", type=int, default=[2], help="downloads at a time")
     parser.add_argument("--run", help=argparse.SUPPRESS)
-    parser.add_argument("--rate", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--rates", type=float, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--links", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
-        run_one(arguments.run, arguments.rate, arguments.links)
+        run_one(arguments.run, arguments.links, *arguments.rates)
         return
+    stage = arguments.seconds * len(KINDS)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "archive.org"
         archives = make_archives(root, kinds=KINDS, records=arguments.records)
         total = sum(archive.size for archive in archives)
+        shard_bytes = total // len(KINDS) // arguments.shards
         with serve(root) as server:
-            alone, home = mine_together(archives, Path(scratch) / "alone", server.url, "cache", 1e12)
-            stored = sum(path.stat().st_size for path in home.rglob("store/**/*.tar"))
-            print(f"{total / 1e6:.0f} MB in three archives; processing them, one after the other: {alone:.1f} s")
-            print(f"links are throttled to as long: {total / alone / 1e6:.2f} and {stored / alone / 1e6:.2f} MB/s")
-            server.faults.add("throttle", rate=total / alone, shared=True, path="*/items/*")
-            print(f"{'':34}{'seconds':>10}{'of the slowest stage':>24}")
-            print(f"{'no overlap: the sum of the stages':34}{3 * alone:10.1f}{3.0:24.2f}")
-            for mode in ("cache", "stream"):
-                for downloads in (2, 1):
-                    folder = Path(scratch) / f"{mode}-{downloads}"
-                    seconds, _ = mine_together(archives, folder, server.url, mode, stored / alone, downloads)
-                    what = f"three runs, {mode}, pool of {downloads}"
-                    print(f"{what:34}{seconds:10.1f}{seconds / alone:24.2f}", flush=True)
+            alone = Path(scratch) / "alone"
+            seconds, _ = mine_all(archives, alone, environ(alone, server.url, "cache", shard_bytes))
+            files = [
+                pq.read_table(path, columns=["size", "media_type"]) for path in alone.glob("store/files/*.parquet")
+            ]
+            pictures = [table.filter(pc.starts_with(table["media_type"], "image/"))["size"] for table in files]
+            judged, put = sum(pc.sum(sizes).as_py() for sizes in pictures), uploaded(alone)
+            shards = len(list(alone.glob("store/files/*/*.tar")))
+            print(
+                f"{len(archives)} archives, {total / 1e6:.1f} MB, {judged / 1e6:.1f} MB of pictures, {shards} shards "
+                f"of originals; mined one after the other without throttles: {seconds:.1f} s.\n"
+                f"Each stage is throttled to {stage:.0f} s for the three.\n"
+            )
+            print("| | seconds | of them until the first run has begun | of a stage | put, of what is needed |")
+            print("|---|---|---|---|---|", flush=True)
+            server.faults.add("throttle", rate=total / stage, shared=True, path="*/items/*")
+            for mode in arguments.modes:
+                for downloads in arguments.downloads:
+                    home = Path(scratch) / f"{mode}-{downloads}"
+                    environment = environ(home, server.url, mode, shard_bytes)
+                    rates = judged / stage, put / stage
+                    seconds, start = mine_all(archives, home, environment, rates, downloads)
+                    print(
+                        f"| `{mode}`, {downloads} downloads at a time | {seconds:.1f} | {start:.1f} | "
+                        f"{seconds / stage:.2f} | {uploaded(home) / put:.2f} |",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

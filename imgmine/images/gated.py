@@ -4,7 +4,6 @@ It only saves work: what is not in it, or is broken, is decoded again, with the 
 ahead is `gate_ahead`'s business.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -54,27 +53,28 @@ class GatedResults:
         self._lock = threading.Lock()
         self._end = 0
         self._fd: int | None = None
-        with contextlib.suppress(OSError):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._take_over(made_by.encode())
+            self._take_over(self._fd, made_by.encode())
+        except OSError:  # it only saves work
+            self._close()
 
-    def _take_over(self, made_by: bytes) -> None:
-        assert self._fd is not None
-        size = os.fstat(self._fd).st_size
-        if os.pread(self._fd, len(made_by), 0) == made_by:
+    def _take_over(self, fd: int, made_by: bytes) -> None:
+        size = os.fstat(fd).st_size
+        if os.pread(fd, len(made_by), 0) == made_by:
             at = len(made_by)
-            while len(head := os.pread(self._fd, _HEAD.size, at)) == _HEAD.size:
+            while len(head := os.pread(fd, _HEAD.size, at)) == _HEAD.size:
                 blake2b, verdict_size, preview_size = _HEAD.unpack(head)
                 length = _HEAD.size + verdict_size + preview_size + _CHECK_BYTES
                 if at + length > size:
                     break
                 self._places[blake2b] = at, length
                 at += length
-            os.ftruncate(self._fd, at)
+            os.ftruncate(fd, at)
         else:
-            os.ftruncate(self._fd, 0)
-            at = os.pwrite(self._fd, made_by, 0)
+            os.ftruncate(fd, 0)
+            at = os.pwrite(fd, made_by, 0)
         self._end = at
 
     def __contains__(self, blake2b: bytes) -> bool:
@@ -135,6 +135,9 @@ class GatedResults:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         with self._lock:
             if self._fd is not None:
                 os.close(self._fd)

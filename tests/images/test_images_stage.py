@@ -10,8 +10,9 @@ from PIL import Image
 
 from imgmine.images.archive import GatedArchive, gate_archive
 from imgmine.images.contact_sheet import contact_sheet
-from imgmine.images.decoder_pool import DecoderPool
+from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.gate import gate
+from imgmine.images.gated import GatedResults
 from imgmine.images.media_types import extension, media_type
 from imgmine.images.samples import ReadMember, dropped_samples, kept_samples
 from imgmine.store.shards import ShardWriter, shard_members
@@ -152,6 +153,53 @@ def test_the_outputs_are_the_same_whatever_the_number_of_workers(
         assert [shard.key for shard in again.shards] == [shard.key for shard in gated.shards]
         for one, other in zip(again.shards, gated.shards, strict=True):
             assert one.path.read_bytes() == other.path.read_bytes()
+
+
+def judged_before(archive: Archive, decoders: DecoderPool, path: Path) -> GatedResults:
+    """What the stage before would have left: every picture's result."""
+    known = GatedResults(path, "ab")
+    rows = [row for row in archive.files.to_pylist() if row["media_type"].startswith("image/")]
+    requests = [PictureRequest(archive.paths[row["shard"]], row["shard_offset"], row["size"]) for row in rows]
+    for row, result in zip(rows, decoders.pictures(requests), strict=True):
+        known.add(row["blake2b"], result)
+    assert len(known) == len(rows)
+    return known
+
+
+def test_results_that_were_made_before_give_the_same_outputs_and_no_original_is_fetched(
+    archive: Archive, gated: GatedArchive, decoders: DecoderPool, tmp_path: Path
+) -> None:
+    def fetch(key: str) -> Path:
+        raise AssertionError(f"{key} is not needed")
+
+    with judged_before(archive, decoders, tmp_path / "known") as known:
+        again = gate_archive("a", archive.files, fetch, tmp_path, decoders=decoders, gated=known, shard_bytes=200_000)
+    assert again.images.equals(gated.images)
+    assert [shard.key for shard in again.shards] == [shard.key for shard in gated.shards]
+
+
+def test_of_results_that_are_missing_or_broken_only_those_are_made_again(
+    archive: Archive, gated: GatedArchive, decoders: DecoderPool, tmp_path: Path
+) -> None:
+    judged_before(archive, decoders, tmp_path / "known").__exit__(None, None, None)
+    content = bytearray((tmp_path / "known").read_bytes())
+    content[len(content) // 3] ^= 1
+    (tmp_path / "known").write_bytes(content[: len(content) // 3 * 2])
+    fetched: list[str] = []
+
+    def fetch(key: str) -> Path:
+        fetched.append(key)
+        return archive.paths[key]
+
+    with GatedResults(tmp_path / "known", "ab") as known:
+        assert 0 < len(known) < gated.images.num_rows
+        again = gate_archive(
+            "a", archive.files, fetch, tmp_path / "out", decoders=decoders, gated=known, shard_bytes=200_000
+        )
+    assert again.images.equals(gated.images)
+    assert [shard.key for shard in again.shards] == [shard.key for shard in gated.shards]
+    assert fetched
+    assert len(fetched) == len(set(fetched))
 
 
 def test_progress_is_told(archive: Archive, decoders: DecoderPool, tmp_path: Path) -> None:
