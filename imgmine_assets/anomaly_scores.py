@@ -9,7 +9,9 @@ import pyarrow as pa
 from imgmine.decisions import SCORE_MEANINGS, ScoreDecision
 from imgmine.images.samples import captioned_samples
 from imgmine.models import scores as stage
-from imgmine.models.published_gmm import NoMixture, current_gmm, require_same_embedder
+from imgmine.models.anomaly_model import AnomalyModel
+from imgmine.models.drift import Drift, measure_drift
+from imgmine.models.published_anomaly_model import NoAnomalyModel, current_anomaly_model, require_same_embedder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
 from imgmine.store.tables import Provenance
@@ -19,6 +21,7 @@ from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.gmm_model import gmm_model
 from imgmine_assets.partitions import archives
+from imgmine_assets.score_sheets import at_thresholds, odd_and_usual
 from resources.models import ModelsResource
 from resources.store import StoreResource
 
@@ -26,11 +29,10 @@ _NAME = "anomaly_scores"
 # A reference of photographs finds the collection's drawings and screenshots odd, which is what it is for. Where nearly
 # everything is odd, it is a reference for something else.
 _MOST_ANOMALOUS = 0.75
-_LEAST_SHOWN, _MOST_SHOWN = 24, 8
 
 
-# Without a mixture nothing is materialized, since the first archives are mined before there is one. Only an asset that
-# is skippable and can be subset may leave its checks unanswered too; `dg.asset` makes none such.
+# Without an anomaly model nothing is materialized, since the first archives are mined before there is one. Only an
+# asset that is skippable and can be subset may leave its checks unanswered too; `dg.asset` makes none such.
 @dg.multi_asset(
     name=_NAME,
     specs=[
@@ -39,8 +41,9 @@ _LEAST_SHOWN, _MOST_SHOWN = 24, 8
             deps=[embeddings, gmm_model],
             skippable=True,
             description=(
-                "The log-likelihood of each image under the mixture, its calibrated percentile, and a decision by "
-                "percentile. Nothing is made of it before there is a mixture."
+                "How usual each image is: its log-likelihood under the mixture, or the score of the detector that "
+                "IMGMINE_DETECTOR names, its calibrated percentile, and a decision by percentile. Nothing is made of "
+                "it before gmm_model is."
             ),
             group_name="models",
             kinds={"parquet"},
@@ -53,6 +56,7 @@ _LEAST_SHOWN, _MOST_SHOWN = 24, 8
     retry_policy=PASSING,
     check_specs=[
         blocking(_NAME, "every_image_has_a_score", "There is one score for each vector."),
+        warning(_NAME, "scores_have_not_drifted", "The scores are spread as those of held-out reference images."),
         warning(_NAME, "reference_suits_the_images", "Not nearly all images are odd by the reference's measure."),
     ],
 )
@@ -65,8 +69,8 @@ def anomaly_scores(
     with explained():
         opened = store.open()
         try:
-            model = current_gmm(opened)
-        except NoMixture as missing:
+            model = current_anomaly_model(opened)
+        except NoAnomalyModel as missing:
             context.log.info(f"{archive} is not scored: {missing}")
             return
         vectors = read_table(opened, "embeddings", archive)
@@ -82,14 +86,19 @@ def anomaly_scores(
             table = stage.score_archive(vectors.read(), model, percentile)
             about = {"model": model.version, "percentile": f"{percentile:g}"}
             publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
-        yield _result(opened, archive, percentile, as_before, time.monotonic() - started)
+        yield _result(opened, archive, model, percentile, as_before, time.monotonic() - started)
 
 
-def _result(store: Store, archive: str, percentile: float, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def _result(
+    store: Store, archive: str, model: AnomalyModel, percentile: float, as_before: bool, seconds: float
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
     published = read_table(store, _NAME, archive)
     table = published.read()
     tables = {name: read_table(store, name, archive).read() for name in ("records", "files", "images", "embeddings")}
     decisions = shown.count_values(table, "decision")
+    scores = table["log_likelihood"].to_numpy()
+    own_sample = model.report["reference"].get("own_sample", True)
+    drift = measure_drift(scores, model.calibration.scores, own_sample=own_sample)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
@@ -97,13 +106,13 @@ def _result(store: Store, archive: str, percentile: float, as_before: bool, seco
             "contact sheets": shown.page(
                 {
                     **_sheets(store, table, tables["images"]),
-                    "Log-likelihoods": shown.histogram(table["log_likelihood"].to_pylist(), "nats", "images"),
+                    "Scores": shown.histogram(scores.tolist(), model.report["score"], "images"),
                     "Percentiles": shown.histogram(
                         table["percentile"].to_pylist(), "percentile of the reference images", "images"
                     ),
                 }
             ),
-            "mixture": published.metadata["model"],
+            "anomaly model": f"{model.kind} {model.version}",
             "anomalous below percentile": percentile,
             **shown.publication(store, published, table, as_before, seconds, "images"),
         },
@@ -114,6 +123,7 @@ def _result(store: Store, archive: str, percentile: float, as_before: bool, seco
                 funnel_problems("scores", **tables, scores=table),
                 f"{table.num_rows} scores",
             ),
+            _drift_result(archive, drift),
             share_at_most(
                 "reference_suits_the_images",
                 archive,
@@ -125,15 +135,31 @@ def _result(store: Store, archive: str, percentile: float, as_before: bool, seco
     )
 
 
+def _drift_result(archive: str, drift: Drift) -> dg.AssetCheckResult:
+    side = "more" if drift.more_usual > 0.5 else "less"
+    return dg.AssetCheckResult(
+        check_name="scores_have_not_drifted",
+        passed=not drift.is_clear,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{archive}: {drift.images} images; Kolmogorov-Smirnov distance to held-out reference images "
+            f"{drift.distance:.2f}, where more than {drift.allowed:g} counts, p = {drift.p_value:.1g}; an image is "
+            f"{side} usual than a reference image {max(drift.more_usual, 1 - drift.more_usual):.0%} of the time"
+        ),
+        metadata={
+            "distance": round(drift.distance, 4),
+            "allowed distance": drift.allowed,
+            "p-value": drift.p_value,
+            "more usual than a reference image": round(drift.more_usual, 4),
+        },
+    )
+
+
 def _sheets(store: Store, scores: pa.Table, images: pa.Table) -> dict[str, str]:
-    """Contact sheets of the images that score lowest and highest, with their percentiles."""
-    ordered = scores.sort_by([("log_likelihood", "ascending"), ("blake2b", "ascending")])
-    ends = {
-        "Least usual, by percentile": ordered.slice(0, _LEAST_SHOWN),
-        "Most usual": ordered.slice(max(0, ordered.num_rows - _MOST_SHOWN)),
+    """Contact sheets of the oddest and the most usual images, and of those at each threshold, with percentiles."""
+    rows = (scores["blake2b"].to_pylist(), scores["log_likelihood"].to_numpy(), scores["percentile"].to_numpy())
+    pages = {**odd_and_usual(*rows), "At each threshold": at_thresholds(*rows)}
+    return {
+        heading: shown.sheet(captioned_samples(images, captions, store.get_range), "images")
+        for heading, captions in pages.items()
     }
-    sheets = {}
-    for heading, rows in ends.items():
-        captions = {row["blake2b"]: f"{row['percentile']:.1f}%" for row in rows.to_pylist()}
-        sheets[heading] = shown.sheet(captioned_samples(images, captions, store.get_range), "images")
-    return sheets

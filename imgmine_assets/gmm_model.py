@@ -1,24 +1,39 @@
-"""`gmm_model`: the mixture that says how usual an image is, fitted to the reference images, with its card."""
+"""`gmm_model`: what says how usual an image is, fitted to the reference images, with its card.
 
+It is a Gaussian mixture, or the detector that IMGMINE_DETECTOR names; how it is fitted is in `anomaly_fit`.
+"""
+
+import contextlib
 import time
 from collections.abc import Iterator
 
 import dagster as dg
 import pyarrow as pa
 
-from imgmine.models import gmm_fit
-from imgmine.models.gmm import GmmModel
-from imgmine.models.gmm_card import CHOICE_PLOT, SCORES_PLOT, TEXT, gmm_card
-from imgmine.models.published_gmm import NoMixture, current_gmm, publish_gmm, version_folder
+from imgmine.images.decoder_pool import DecoderPool, PictureRequest
+from imgmine.images.samples import Sample, captioned_samples
+from imgmine.models import anomaly_fit
+from imgmine.models.anomaly_card import CHOICE_PLOT, SCORES_PLOT, TEXT, anomaly_card
+from imgmine.models.anomaly_model import AnomalyModel
+from imgmine.models.published_anomaly_model import (
+    NoAnomalyModel,
+    current_anomaly_model,
+    publish_anomaly_model,
+    version_folder,
+)
 from imgmine.models.reference import Reference, chosen_archives, reference_from_folder, sample_embeddings
 from imgmine.store.base import Store
 from imgmine.store.publish import fingerprint, read_table
 from imgmine_assets import shown
+from imgmine_assets.checks import warning
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.score_sheets import Captions, odd_and_usual
 from resources.decoders import DecodersResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
+
+_THUMBNAIL = 128
 
 
 class GmmConfig(dg.Config):
@@ -33,7 +48,11 @@ class GmmConfig(dg.Config):
     kinds={"scikit-learn"},
     owners=["team:imgmine"],
     retry_policy=PASSING,
-    code_version=gmm_fit.CODE_VERSION,
+    code_version=anomaly_fit.CODE_VERSION,
+    check_specs=[
+        warning("gmm_model", "not_overfitted", "Images of the fit score as held-out ones do."),
+        warning("gmm_model", "every_reference_picture_is_used", "No picture of the reference folder was left out."),
+    ],
 )
 def gmm_model(
     context: dg.AssetExecutionContext,
@@ -44,76 +63,154 @@ def gmm_model(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A Gaussian mixture over the reference images' vectors, chosen by BIC and held-out likelihood, and calibrated.
 
-    The reference is the folder IMGMINE_REFERENCE, or else a seeded sample of the dataset's own images.
+    IMGMINE_DETECTOR may name another detector. The reference is the folder IMGMINE_REFERENCE, or else a seeded sample
+    of the dataset's own images.
     """
     started = time.monotonic()
-    with explained():
+    with explained(), contextlib.ExitStack() as exits:
         opened = store.open()
         embedder = models.load_embedder()
-        if models.reference_folder is not None:
-            with decoders.start() as pool:
-                reference = reference_from_folder(models.reference_folder, embedder, pool, seed=config.seed)
+        pool = exits.enter_context(decoders.start()) if models.reference_folder is not None else None
+        if models.reference_folder is not None and pool is not None:
+            reference = reference_from_folder(models.reference_folder, embedder, pool, seed=config.seed)
         else:
             reference = sample_embeddings(_tables(opened, embedder.version, config.seed), seed=config.seed)
         context.log.info(f"{len(reference.keys)} reference images, from {reference.source}")
-        settings = gmm_fit.FitSettings(seed=config.seed, percentile=models.anomaly_percentile)
+        settings = anomaly_fit.FitSettings(
+            seed=config.seed, detector=models.detector, percentile=models.anomaly_percentile
+        )
         inputs = fingerprint(
-            reference=reference.digest, embedder=embedder.version, settings=settings, code_version=gmm_fit.CODE_VERSION
+            reference=reference.digest,
+            embedder=embedder.version,
+            settings=settings,
+            code_version=anomaly_fit.CODE_VERSION,
         )
         model = _fitted_before(opened, inputs)
         as_before = model is not None
         if model is None:
-            model = gmm_fit.fit_gmm(
-                reference.vectors, embedder.version, settings, {**reference.about(), "inputs": inputs}
-            )
-        card = gmm_card(model, models.anomaly_percentile)
+            about = {**reference.about(), "inputs": inputs}
+            model = anomaly_fit.fit_anomaly_model(reference.vectors, embedder.version, settings, about)
+        card = anomaly_card(model, models.anomaly_percentile)
         if not as_before:
-            publish_gmm(opened, model, card)
-    return _result(opened, model, card, reference, as_before, time.monotonic() - started)
+            publish_anomaly_model(opened, model, card)
+        sheets = _sheets(opened, model, reference, pool, config.seed)
+    return _result(opened, model, card, sheets, reference, as_before, time.monotonic() - started)
 
 
 def _tables(store: Store, embedder: str, seed: int) -> Iterator[pa.Table]:
     """The embeddings of the archives that the sample is drawn from, as far as they are of this embedder."""
-    names = (found.key for found in store.list("embeddings/"))
-    archives = [name.removeprefix("embeddings/").removesuffix(".parquet") for name in names]
-    for archive in chosen_archives(archives, seed):
+    for archive in chosen_archives(_embedded_archives(store), seed):
         table = read_table(store, "embeddings", archive)
         if table.metadata["model"] == embedder:
             yield table.read()
 
 
-def _fitted_before(store: Store, inputs: str) -> GmmModel | None:
+def _embedded_archives(store: Store) -> list[str]:
+    names = (found.key for found in store.list("embeddings/"))
+    return [name.removeprefix("embeddings/").removesuffix(".parquet") for name in names]
+
+
+def _fitted_before(store: Store, inputs: str) -> AnomalyModel | None:
     try:
-        model = current_gmm(store)
-    except NoMixture:
+        model = current_anomaly_model(store)
+    except NoAnomalyModel:
         return None
     return model if model.report["reference"].get("inputs") == inputs else None
 
 
 def _result(
-    store: Store, model: GmmModel, card: dict[str, bytes], reference: Reference, as_before: bool, seconds: float
+    store: Store,
+    model: AnomalyModel,
+    card: dict[str, bytes],
+    sheets: dict[str, str],
+    reference: Reference,
+    as_before: bool,
+    seconds: float,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    chosen = model.report["chosen"]
     folder = version_folder(model.version)
+    chosen = {"components": model.report["chosen"]["components"]} if "chosen" in model.report else {}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(model.version),
         metadata={
             "card": dg.MetadataValue.md(_self_contained(card)),
+            "reference pictures": shown.page(sheets),
+            "detector": model.kind,
             "reference": reference.source,
             "reference images": len(reference.keys),
-            "components": chosen["components"],
+            "pictures left out": len(reference.rejected),
+            **chosen,
             "warnings": dg.MetadataValue.md("\n".join(f"- {text}" for text in model.report["warnings"]) or "none"),
             "unchanged": as_before,
             "seconds": round(seconds, 2),
             "in the store": shown.links(store, [f"{folder}/{name}" for name in (*card, *model.files())]),
             "dagster/uri": store.uri(folder),
         },
+        check_results=list(_checks(model, reference)),
     )
+
+
+def _checks(model: AnomalyModel, reference: Reference) -> Iterator[dg.AssetCheckResult]:
+    overfit = model.report["overfit"]
+    yield dg.AssetCheckResult(
+        check_name="not_overfitted",
+        passed=not overfit["clear"],
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"an image of the fit scores higher than a held-out one {overfit['share']:.0%} ± "
+            f"{2 * overfit['share_error']:.0%} of the time, where 50% would be none"
+        ),
+        metadata={"share": round(overfit["share"], 4), "difference of the mean scores": overfit["gap"]},
+    )
+    left_out = reference.about()["rejected_files"]
+    problems = {"left out": shown.rows_table({"picture": "string"}, [[text] for text in left_out])} if left_out else {}
+    yield dg.AssetCheckResult(
+        check_name="every_reference_picture_is_used",
+        passed=not reference.rejected,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(reference.keys)} pictures used, {len(reference.rejected)} did not pass the gate",
+        metadata=problems,
+    )
+
+
+def _sheets(
+    store: Store, model: AnomalyModel, reference: Reference, pool: DecoderPool | None, seed: int
+) -> dict[str, str]:
+    """The reference's own oddest and most usual pictures: whether what is in it belongs there."""
+    scores = model.score(reference.vectors)
+    pages = odd_and_usual(reference.keys, scores, model.percentile(scores))
+    captions = {key: caption for page in pages.values() for key, caption in page.items()}
+    pictures = _folder_pictures(reference, captions, pool) if pool else _stored_pictures(store, captions, seed)
+    return {
+        heading: shown.sheet([pictures[key] for key in page if key in pictures], "pictures")
+        for heading, page in pages.items()
+    }
+
+
+def _folder_pictures(reference: Reference, captions: Captions, pool: DecoderPool) -> dict[bytes, Sample]:
+    path_of = dict(zip(reference.keys, reference.paths, strict=True))
+    requests = [PictureRequest(path_of[key], 0, path_of[key].stat().st_size) for key in captions]
+    thumbnails = pool.thumbnails(requests, _THUMBNAIL)
+    return {key: (thumbnail, caption) for (key, caption), thumbnail in zip(captions.items(), thumbnails, strict=True)}
+
+
+def _stored_pictures(store: Store, captions: Captions, seed: int) -> dict[bytes, Sample]:
+    """The previews of a sample's images, from the archives that it was drawn from."""
+    found: dict[bytes, Sample] = {}
+    for archive in chosen_archives(_embedded_archives(store), seed):
+        wanted = {key: caption for key, caption in captions.items() if key not in found}
+        if not wanted:
+            break
+        images = read_table(store, "images", archive).read()
+        here = {key: wanted[key] for key in images["blake2b"].to_pylist() if key in wanted}
+        found |= dict(zip(here, captioned_samples(images, here, store.get_range), strict=True))
+    return found
 
 
 def _self_contained(card: dict[str, bytes]) -> str:
     """Return the card's text with its pictures in it: their files are in the store, which the UI does not read."""
     text = card[TEXT].decode()
     for name in (CHOICE_PLOT, SCORES_PLOT):
+        if name not in card:
+            continue
         text = text.replace(f"({name})", f"({shown.data_uri(card[name], 'image/png')})")
     return text

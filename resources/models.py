@@ -13,7 +13,8 @@ class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     `providers` run it, in their order of preference; the best of those that are there where it is empty.
     `reference` is a folder of good images for the mixture, or None: then a sample of the dataset's own serves.
-    `anomaly_percentile` is the percentile of held-out reference images below which an image is anomalous.
+    `detector` is the anomaly model: the mixture or another (`imgmine.models.detectors.kinds`). `anomaly_percentile` is
+    the percentile of held-out reference images below which an image is anomalous.
     """
 
     embedder: str
@@ -21,6 +22,7 @@ class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     providers: list[Provider]
     reference: str | None
     anomaly_percentile: float
+    detector: str
 
     def load_embedder(self) -> Embedder:
         """Load the embedding model. Raises `ModelError`."""

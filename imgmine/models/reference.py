@@ -44,13 +44,15 @@ class Rejected:
 class Reference:
     """Reference vectors (n, d), float32 as they come out of the store (rounded to half precision), in a fixed order.
 
-    `source` says where they came from, for the card. `keys` are the BLAKE2b of their files.
+    `source` says where they came from, for the card. `keys` are the BLAKE2b of their files; `paths` the files
+    themselves, where they came from a folder, and empty where they are a sample of the dataset's own.
     """
 
     vectors: np.ndarray
     keys: tuple[bytes, ...]
     source: str
     rejected: tuple[Rejected, ...] = ()
+    paths: tuple[Path, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -63,6 +65,7 @@ class Reference:
         """Return what the card says of the reference, in JSON's types."""
         return {
             "source": self.source,
+            "own_sample": not self.paths,
             "digest": self.digest,
             "rejected": len(self.rejected),
             "rejected_files": [
@@ -81,7 +84,7 @@ def reference_from_folder(
     not pass is in `rejected`; a file that is no picture is left alone. Raises `ReferenceUnreadable`.
     """
     rejected: list[Rejected] = []
-    accepted: list[bytes] = []
+    accepted: list[tuple[bytes, Path]] = []
     files = _chosen_files(folder, seed)
     requests = (PictureRequest(path, 0, path.stat().st_size) for _, path in files)
 
@@ -90,14 +93,20 @@ def reference_from_folder(
             if result.preview is None:
                 rejected.append(Rejected(path, result.verdict.decision, result.verdict.detail))
                 continue
-            accepted.append(key)
+            accepted.append((key, path))
             yield result.preview
             if len(accepted) == rows:
                 return
 
     batches = list(embedder.embed(previews()))
     vectors = np.concatenate([np.empty((0, embedder.card.dimension), np.float32), *batches])
-    return Reference(_as_stored(vectors), tuple(accepted), f"the folder {folder.name}", tuple(rejected))
+    return Reference(
+        vectors=_as_stored(vectors),
+        keys=tuple(key for key, _ in accepted),
+        source=f"the folder {folder.name}",
+        rejected=tuple(rejected),
+        paths=tuple(path for _, path in accepted),
+    )
 
 
 def chosen_archives(archives: Iterable[str], seed: int, most: int = MOST_ARCHIVES) -> list[str]:

@@ -1,24 +1,24 @@
 """The `anomaly_scores` of an archive: how usual each image is among the reference images, and the decision.
 
-What the scores are is the mixture's business; which images a dataset leaves out is decided later.
+What the scores are is the detector's business; which images a dataset leaves out is decided later.
 """
 
 import numpy as np
 import pyarrow as pa
 
 from imgmine.decisions import ScoreDecision
-from imgmine.models.gmm import GmmModel
+from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.vectors import vectors_of
 from imgmine.store.tables import ANOMALY_SCORES
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
-def score_archive(embeddings: pa.Table, model: GmmModel, percentile: float) -> pa.Table:
+def score_archive(embeddings: pa.Table, model: AnomalyModel, percentile: float) -> pa.Table:
     """Return the `anomaly_scores` of an `embeddings` table, in its order: one row for each vector.
 
     An image is anomalous where its percentile among held-out reference images is below `percentile`.
-    Raises `GmmError` where the vectors are of another dimension than the mixture's.
+    Raises `AnomalyModelError` where the vectors are of another dimension than the model's.
     """
     scores = model.score(vectors_of(embeddings))
     # Decided on the stored precision, so that the decision can be told from the column.

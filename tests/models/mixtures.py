@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.calibration import Calibration
-from imgmine.models.density import Density
-from imgmine.models.gmm import GmmModel
+from imgmine.models.detectors.density import Density
 
 
 def planted(
@@ -26,9 +26,9 @@ def planted(
     return (points @ axes + noise).astype(np.float32)
 
 
-def small_model(dimension: int = 4) -> GmmModel:
+def small_model(dimension: int = 4) -> AnomalyModel:
     """A model of one standard Gaussian, calibrated on draws of it."""
     density = Density(None, np.ones(1), np.zeros((1, dimension)), np.eye(dimension)[None])
     draws = np.random.default_rng(0).normal(size=(99, dimension))
     scores = np.sort(density.score(draws))
-    return GmmModel("a-model-0123", density, scores, Calibration(scores), {"warnings": []})
+    return AnomalyModel("gmm", "a-model-0123", density, scores, Calibration(scores), {"warnings": []})

@@ -6,57 +6,58 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from imgmine.models.gmm_fit import (
-    Candidate,
-    FitFailed,
+from imgmine.models.anomaly_fit import (
     FitSettings,
     ReferenceTooSmall,
-    choose,
-    fit_gmm,
+    fit_anomaly_model,
     measure_overfit,
     required_rows,
 )
+from imgmine.models.gmm_fit import Candidate, MixtureChoices, choose
+from imgmine.models.subspaces import AllTheSame
 from tests.models.mixtures import planted
 
-QUICK = FitSettings(components=(1, 2, 3, 4, 5, 6, 8), regularisations=(0.01,))
+CHOICES = MixtureChoices(components=(1, 2, 3, 4, 5, 6, 8), covariance_types=("full",), regularisations=(0.01,))
+QUICK = FitSettings(mixture=CHOICES)
 
 
 @pytest.mark.parametrize("components", [1, 3, 5])
 def test_a_planted_number_of_components_is_found(components: int) -> None:
-    model = fit_gmm(planted(1500, components, 5, seed=components), "x", QUICK)
+    model = fit_anomaly_model(planted(1500, components, 5, seed=components), "x", QUICK)
     assert model.report["chosen"]["components"] == components
-    assert len(model.density.weights) == components
+    assert len(model.detector.weights) == components
 
 
 def test_a_planted_subspace_is_found() -> None:
-    model = fit_gmm(planted(700, 3, 8, within=96), "x", QUICK)
+    model = fit_anomaly_model(planted(700, 3, 8, within=96), "x", QUICK)
     assert model.report["dimensions"]["chosen"] == 8
     assert model.report["chosen"]["components"] == 3
     assert model.dimension == 96
 
 
 def test_percentiles_are_uniform_on_fresh_images_of_the_same_kind() -> None:
-    model = fit_gmm(planted(4000, 3, 6, within=24), "x", QUICK)
+    model = fit_anomaly_model(planted(4000, 3, 6, within=24), "x", QUICK)
     fresh = model.percentile(model.score(planted(1500, 3, 6, within=24, sample=1)))
     assert stats.kstest(fresh / 100, "uniform").pvalue > 0.01
 
 
 def test_images_of_another_kind_are_below_the_threshold() -> None:
-    model = fit_gmm(planted(1000, 3, 6, within=24), "x", QUICK)
+    model = fit_anomaly_model(planted(1000, 3, 6, within=24), "x", QUICK)
     other = model.percentile(model.score(planted(500, 3, 6, within=24, seed=99)))
     assert (other < 5).mean() > 0.99
 
 
 def test_the_same_rows_and_seed_give_the_same_bytes_and_another_seed_others() -> None:
     rows = planted(400, 3, 6, within=24)
-    first, again = fit_gmm(rows, "x", QUICK), fit_gmm(rows, "x", QUICK)
+    first, again = fit_anomaly_model(rows, "x", QUICK), fit_anomaly_model(rows, "x", QUICK)
     assert first.files() == again.files()
-    assert fit_gmm(rows, "x", replace(QUICK, seed=1)).version != first.version
+    assert fit_anomaly_model(rows, "x", replace(QUICK, seed=1)).version != first.version
 
 
 def test_the_whole_curve_is_in_the_report() -> None:
-    settings = replace(QUICK, regularisations=(0.01, 0.1), covariance_types=("full", "diag"))
-    report = fit_gmm(planted(1000, 3, 6), "x", settings, {"source": "a test"}).report
+    choices = replace(CHOICES, regularisations=(0.01, 0.1), covariance_types=("full", "diag"))
+    settings = FitSettings(mixture=choices)
+    report = fit_anomaly_model(planted(1000, 3, 6), "x", settings, {"source": "a test"}).report
     tried = [(c["components"], c["covariance_type"]) for c in report["candidates"]]
     assert tried[:4] == [(1, "full"), (2, "full"), (3, "full"), (4, "full")]
     assert {(1, "diag"), (2, "diag"), (3, "diag")} < set(tried)
@@ -81,40 +82,46 @@ def test_of_those_as_good_as_the_best_the_lowest_bic_is_chosen() -> None:
 def test_a_reference_that_is_too_small_is_refused_with_the_number_that_is_needed() -> None:
     assert required_rows(FitSettings()) == 100
     assert required_rows(FitSettings(percentile=1)) == 500
-    assert required_rows(FitSettings(components=(16,), dimensions=(512,))) == 27360
-    fit_gmm(planted(100, 1, 2, within=64), "x", FitSettings())
+    assert required_rows(FitSettings(mixture=MixtureChoices(components=(16,), dimensions=(512,)))) == 27360
+    fit_anomaly_model(planted(100, 1, 2, within=64), "x", FitSettings())
     with pytest.raises(ReferenceTooSmall, match="99 reference images are too few: at least 100"):
-        fit_gmm(planted(99, 1, 2, within=64), "x", FitSettings())
+        fit_anomaly_model(planted(99, 1, 2, within=64), "x", FitSettings())
     with pytest.raises(ReferenceTooSmall, match="at least 27360"):
-        fit_gmm(planted(300, 1, 2, within=512), "x", FitSettings(components=(16,), dimensions=(512,)))
+        fit_anomaly_model(
+            planted(300, 1, 2, within=512),
+            "x",
+            FitSettings(mixture=MixtureChoices(components=(16,), dimensions=(512,))),
+        )
 
 
 def test_no_more_components_are_tried_than_the_rows_can_carry() -> None:
-    report = fit_gmm(planted(150, 2, 8, within=64), "x", FitSettings()).report
+    report = fit_anomaly_model(planted(150, 2, 8, within=64), "x", FitSettings()).report
     assert max(c["components"] for c in report["candidates"]) < 8
 
 
 def test_the_curve_ends_where_two_in_a_row_are_worse_by_both_measures() -> None:
-    report = fit_gmm(planted(1500, 2, 5), "x", replace(QUICK, components=tuple(range(1, 20)))).report
+    report = fit_anomaly_model(
+        planted(1500, 2, 5), "x", FitSettings(mixture=replace(CHOICES, components=tuple(range(1, 20))))
+    ).report
     assert max(c["components"] for c in report["candidates"]) < 10
 
 
 def test_images_that_are_all_the_same_are_refused() -> None:
-    with pytest.raises(FitFailed, match="all the same"):
-        fit_gmm(np.ones((200, 16), np.float32), "x", FitSettings())
+    with pytest.raises(AllTheSame, match="all the same"):
+        fit_anomaly_model(np.ones((200, 16), np.float32), "x", FitSettings())
 
 
 def test_copies_of_few_images_do_not_break_the_fit() -> None:
-    model = fit_gmm(np.repeat(planted(10, 1, 16), 30, axis=0), "x", FitSettings())
+    model = fit_anomaly_model(np.repeat(planted(10, 1, 16), 30, axis=0), "x", FitSettings())
     assert np.isfinite(model.calibration.scores).all()
 
 
 def test_a_mixture_that_knows_its_rows_by_heart_warns() -> None:
-    settings = FitSettings(components=(8,), dimensions=(40,), regularisations=(1e-6,))
-    report = fit_gmm(planted(1200, 1, 40), "x", settings).report
+    settings = FitSettings(mixture=MixtureChoices((8,), (40,), ("full",), (1e-6,)))
+    report = fit_anomaly_model(planted(1200, 1, 40), "x", settings).report
     assert report["overfit"]["gap"] > 1
     assert any("overfitted" in warning for warning in report["warnings"])
-    calm = fit_gmm(planted(1200, 1, 4), "x", replace(QUICK, components=(1,))).report
+    calm = fit_anomaly_model(planted(1200, 1, 4), "x", FitSettings(mixture=replace(CHOICES, components=(1,)))).report
     assert not any("overfitted" in warning for warning in calm["warnings"])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from imgmine.decisions import ScoreDecision
-from imgmine.models.gmm import GmmError
+from imgmine.models.anomaly_model import AnomalyModelError
 from imgmine.models.scores import score_archive
 from imgmine.models.vectors import embeddings_table, vectors_of
 from imgmine.store.tables import ANOMALY_SCORES
@@ -43,5 +43,5 @@ def test_no_vectors_give_an_empty_table() -> None:
 
 
 def test_vectors_of_another_dimension_are_refused() -> None:
-    with pytest.raises(GmmError):
+    with pytest.raises(AnomalyModelError):
         score_archive(embeddings_table(keys(2), np.eye(5)[:2]), small_model(4), 5.0)

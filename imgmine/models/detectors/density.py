@@ -1,18 +1,22 @@
 """The density of embeddings: a Gaussian mixture in a subspace, and a plain Gaussian for what lies outside it.
 
-Evaluation only; how the parameters are found is in `gmm_fit`, how they are stored and calibrated in `gmm`.
+Evaluation only; how the parameters are found is in `gmm_fit`, how scores are calibrated in `anomaly_fit`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imgmine.models.detectors.base import in_chunks
+from imgmine.models.detectors.stacked_precisions import StackedPrecisions
+
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
-_CHUNK = 4096
+_CHUNK = 2048
 
 
 @dataclass(frozen=True)
@@ -78,23 +82,41 @@ class Density:
         """Return the log-likelihood of each of (n, d) vectors, float64 (n,), in nats.
 
         It is scikit-learn's `score_samples` of the points in the subspace, and the log-density of what lies outside it.
+        Distances are float32 products (`StackedPrecisions`), which rounds the seventh digit of a log-likelihood.
         """
-        scores = np.empty(len(vectors))
-        for start in range(0, len(vectors), _CHUNK):
-            scores[start : start + _CHUNK] = self._score(vectors[start : start + _CHUNK].astype(np.float64))
-        return scores
+        return in_chunks(self._score, vectors, _CHUNK)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the parameters by name."""
+        arrays = {"weights": self.weights, "means": self.means, "precisions_cholesky": self.precisions_cholesky}
+        if self.subspace is not None:
+            noise = np.array(self.subspace.noise)
+            arrays |= {"mean": self.subspace.mean, "axes": self.subspace.axes, "noise": noise}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Density":
+        """Read what `arrays` returned. Raises `KeyError` for what is missing."""
+        subspace = None
+        if "mean" in arrays:
+            subspace = Subspace(arrays["mean"], arrays["axes"], float(arrays["noise"]))
+        return cls(subspace, arrays["weights"], arrays["means"], arrays["precisions_cholesky"])
 
     def _score(self, vectors: np.ndarray) -> np.ndarray:
-        points = vectors if self.subspace is None else self.subspace.points(vectors)
-        logs = np.empty((len(points), len(self.weights)))
-        for component, (centre, cholesky) in enumerate(zip(self.means, self.precisions_cholesky, strict=True)):
-            whitened = points @ cholesky
-            whitened -= centre @ cholesky
-            logs[:, component] = -0.5 * np.einsum("ij,ij->i", whitened, whitened)
-        logs += self._log_constants
+        if self.subspace is None:
+            return self._mixture_score(vectors)
+        exact = vectors.astype(np.float64)
+        points = self.subspace.points(exact)
+        return np.asarray(self._mixture_score(points) + self.subspace.outside(exact, points))
+
+    def _mixture_score(self, points: np.ndarray) -> np.ndarray:
+        logs = self._log_constants - 0.5 * self._stacked.squared_distances(points)
         highest = logs.max(axis=1)
-        scores = np.asarray(highest + np.log(np.exp(logs - highest[:, None]).sum(axis=1)))
-        return scores if self.subspace is None else scores + self.subspace.outside(vectors, points)
+        return np.asarray(highest + np.log(np.exp(logs - highest[:, None]).sum(axis=1)))
+
+    @cached_property
+    def _stacked(self) -> StackedPrecisions:
+        return StackedPrecisions(self.means, self.precisions_cholesky)
 
     @cached_property
     def _log_constants(self) -> np.ndarray:

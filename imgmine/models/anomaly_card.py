@@ -1,4 +1,4 @@
-"""The card of a fitted mixture: the curve of the choice, the histogram of scores, and the text beside them.
+"""The card of a fitted anomaly model: the curve of the choice, the histogram of scores, and the text beside them.
 
 It draws what is in the model and its report, and decides nothing. The same model gives the same bytes.
 """
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgmine.models.gmm import GmmModel
+from imgmine.models.anomaly_model import AnomalyModel
+from imgmine.models.detectors.density import Density
+from imgmine.models.detectors.kinds import GMM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,21 +24,20 @@ TEXT = "CARD.md"
 
 _WIDTH, _DPI = 8.0, 100  # 800 pixels
 _BLUE, _ORANGE, _GREY, _RED = "#2f6db3", "#d9822b", "#8a8f98", "#b3342f"
+_GREEN, _VIOLET = "#3f8f4f", "#7b5ea7"
 _BINS = 32
 # Of the scores that the histogram shows; a few far below would leave the rest in one bar.
 _SHOWN_FROM = 0.01
 
 
-def gmm_card(model: GmmModel, percentile: float = 5.0) -> dict[str, bytes]:
-    """Return the card's files by name: `CARD.md` and the two plots that it shows (PNG).
+def anomaly_card(model: AnomalyModel, percentile: float = 5.0) -> dict[str, bytes]:
+    """Return the card's files by name: `CARD.md` and the plots that it shows (PNG).
 
-    `percentile` is the one below which an image is anomalous.
+    The curve of the choice is there where something was chosen, which is the mixture's. `percentile` is the one below
+    which an image is anomalous.
     """
-    return {
-        TEXT: card_text(model, percentile).encode(),
-        CHOICE_PLOT: choice_plot(model.report),
-        SCORES_PLOT: scores_plot(model, percentile),
-    }
+    plots = {CHOICE_PLOT: choice_plot(model.report)} if model.kind == GMM else {}
+    return {TEXT: card_text(model, percentile).encode(), **plots, SCORES_PLOT: scores_plot(model, percentile)}
 
 
 def choice_plot(report: Mapping[str, Any]) -> bytes:
@@ -46,19 +47,19 @@ def choice_plot(report: Mapping[str, Any]) -> bytes:
     chosen = report["chosen"]
     candidates: Sequence[Mapping[str, Any]] = report["candidates"]
     first = candidates[0]["regularisation"]
-    for kind in dict.fromkeys(candidate["covariance_type"] for candidate in candidates):
+    kinds = list(dict.fromkeys(candidate["covariance_type"] for candidate in candidates))
+    for kind, colour in zip(kinds, itertools.cycle((_BLUE, _ORANGE, _GREEN, _VIOLET)), strict=False):
         curve = [c for c in candidates if c["covariance_type"] == kind and c["regularisation"] == first]
         components = [candidate["components"] for candidate in curve]
         held_out = np.array([candidate["held_out_log_likelihood"] for candidate in curve])
         error = np.array([candidate["behind_error"] for candidate in curve])
         training = [candidate["training_log_likelihood"] for candidate in curve]
-        name = "" if len(report["settings"]["covariance_types"]) == 1 else f", {kind}"
-        likelihood.plot(
-            components, training, color=_GREY, marker="o", markersize=3, linewidth=1, label=f"training{name}"
-        )
-        likelihood.plot(components, held_out, color=_BLUE, marker="o", markersize=4, label=f"held-out{name}")
-        likelihood.fill_between(components, held_out - error, held_out + error, color=_BLUE, alpha=0.15, linewidth=0)
-        bic.plot(components, [c["bic"] for c in curve], color=_ORANGE, marker="o", markersize=4, label=f"BIC{name}")
+        likelihood.plot(components, training, color=colour, linewidth=0.8, linestyle=":")
+        likelihood.plot(components, held_out, color=colour, marker="o", markersize=4, label=kind)
+        if kind == chosen["covariance_type"]:
+            band = (held_out - error, held_out + error)
+            likelihood.fill_between(components, *band, color=colour, alpha=0.15, linewidth=0)
+        bic.plot(components, [c["bic"] for c in curve], color=colour, marker="o", markersize=4, label=kind)
     others = [candidate for candidate in candidates if candidate["regularisation"] != first]
     for candidate, marker in zip(others, itertools.cycle("v^s*"), strict=False):
         label = f"regularisation {candidate['regularisation']:.1g}"
@@ -76,18 +77,18 @@ def choice_plot(report: Mapping[str, Any]) -> bytes:
             markeredgecolor=_RED,
             markeredgewidth=1.8,
             linestyle="none",
-            label=f"chosen: {chosen['components']}",
+            label=f"chosen: {chosen['components']}, {chosen['covariance_type']}",
         )
         _component_axis(axes, sorted({candidate["components"] for candidate in candidates}))
         axes.legend(frameon=False, fontsize=8)
-    likelihood.set_title("Log-likelihood an image: higher is better", fontsize=10)
+    likelihood.set_title("Held-out log-likelihood (dotted: training): higher is better", fontsize=10)
     likelihood.set_ylabel("nats, within the subspace")
     bic.set_title("BIC: lower is better", fontsize=10)
     bic.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     return _png(figure)
 
 
-def scores_plot(model: GmmModel, percentile: float) -> bytes:
+def scores_plot(model: AnomalyModel, percentile: float) -> bytes:
     """Return the histogram of the scores of training and held-out images, with percentiles, as PNG."""
     figure = _figure(3.8)
     axes = figure.subplots()
@@ -111,34 +112,49 @@ def scores_plot(model: GmmModel, percentile: float) -> bytes:
     axes.set_ylim(0, top)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_title(f"Scores of reference images; below the {percentile:g}% line is anomalous", fontsize=10)
-    axes.set_xlabel("log-likelihood (nats); the leftmost bar holds everything lower")
+    axes.set_xlabel(f"{model.report['score']}; the leftmost bar holds everything lower")
     axes.set_ylabel("% of images")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.92))
     return _png(figure)
 
 
-def card_text(model: GmmModel, percentile: float) -> str:
+def card_text(model: AnomalyModel, percentile: float) -> str:
     """Return the card's text, in Markdown."""
     report = model.report
-    reference, rows, dimensions, overfit = (report[key] for key in ("reference", "rows", "dimensions", "overfit"))
+    reference, rows, overfit = (report[key] for key in ("reference", "rows", "overfit"))
+    title = "Gaussian mixture" if model.kind == GMM else f"Detector {model.kind},"
     lines = [
-        f"# Gaussian mixture {model.version}",
+        f"# {title} {model.version}",
         "",
         *(f"> **Warning.** {warning}\n" for warning in report["warnings"]),
-        f"- **Scores** the vectors of `{model.embedder}` ({model.dimension} dimensions). High is usual, low is odd.",
+        f"- **Scores** the vectors of `{model.embedder}` ({model.dimension} dimensions). High is usual, low is odd. A "
+        f"score is {report['score']}.",
         f"- **Reference**: {reference['rows']} images: {reference.get('source', 'vectors that were given')}. "
         f"{rows['training']} for training, {rows['validation']} for the choice, {rows['calibration']} for calibration.",
         *_rejected(reference),
         f"- **Choice**: {report['reason']}",
-        f"- **Subspace**: {_subspace_line(model, dimensions)}",
+        *([f"- **Subspace**: {_subspace_line(model.detector, report)}"] if isinstance(model.detector, Density) else []),
         f"- **Overfit**: an image of the fit scores higher than a held-out one {overfit['share']:.0%} of the time "
-        f"(50% would be none), by {overfit['gap']:.3g} nats on average.",
-        f"- **Decision**: anomalous below percentile {percentile:g}, a log-likelihood of "
-        f"{model.calibration.score_at(percentile):.1f}.",
+        f"(50% would be none), by {overfit['gap']:.3g} on average.",
+        f"- **Decision**: anomalous below percentile {percentile:g}, a score of "
+        f"{model.calibration.score_at(percentile):.5g}.",
         "",
-        f"![The curve of the choice]({CHOICE_PLOT})",
-        "",
+        *(_choice_section(report) if model.kind == GMM else []),
         f"![The histogram of scores]({SCORES_PLOT})",
+        "",
+        "## What a percentile means",
+        "",
+        "Percentile 5 is the score that 5% of held-out reference images fall below, whichever detector gives it. It "
+        "holds for images of the reference's kind; a collection of another kind has more below it. The scores "
+        "themselves compare within one version of the model only.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _choice_section(report: Mapping[str, Any]) -> list[str]:
+    return [
+        f"![The curve of the choice]({CHOICE_PLOT})",
         "",
         "## How it was chosen",
         "",
@@ -146,24 +162,26 @@ def card_text(model: GmmModel, percentile: float) -> str:
         "until the images could not carry more, or two numbers in a row were worse by both measures. The candidates "
         "whose held-out likelihood is behind the best by no more than one standard error of the difference are as "
         "good; of these the one of the lowest BIC was chosen, and fitted again on training and validation images "
-        "together. The calibration images took part in nothing but the percentiles.",
+        "together. The number of dimensions was chosen before by the same rule. The calibration images took part in "
+        "nothing but the percentiles.",
         "",
         "| components | covariance | regularisation | BIC | training | held-out | behind the best | |",
         "|---:|---|---:|---:|---:|---:|---:|---|",
         *(_candidate_row(candidate, candidate == report["chosen"]) for candidate in report["candidates"]),
         "",
-        "| dimensions | held-out log-likelihood of the probabilistic PCA |",
-        "|---:|---:|",
-        *(f"| {point['dimensions']} | {point['held_out_log_likelihood']:.1f} |" for point in dimensions["curve"]),
+        "| dimensions | BIC | held-out log-likelihood of the probabilistic PCA | behind the best | |",
+        "|---:|---:|---:|---:|---|",
+        *(
+            f"| {point['dimensions']} | {point['bic']:.0f} | {point['held_out_log_likelihood']:.1f} "
+            f"| {point['behind']:.1f} ± {point['behind_error']:.1f} "
+            f"| {'**chosen**' if point['dimensions'] == report['dimensions']['chosen'] else ''} |"
+            for point in report["dimensions"]["curve"]
+        ),
         "",
-        "## What a percentile means",
-        "",
-        "Percentile 5 is the score that 5% of held-out reference images fall below. It holds for images of the "
-        "reference's kind; a collection of another kind has more below it. Log-likelihoods are in nats and compare "
-        "within one version of the mixture only.",
+        "Scores are float32 products; over the images of the fit they differ from scikit-learn's `score_samples` by "
+        f"at most {report['largest_rounding']:.1g} nats.",
         "",
     ]
-    return "\n".join(lines)
 
 
 def _rejected(reference: Mapping[str, Any]) -> list[str]:
@@ -174,12 +192,13 @@ def _rejected(reference: Mapping[str, Any]) -> list[str]:
     return [f"- **Left out** of the reference, for they did not pass the gate: {reference['rejected']}. {named}."]
 
 
-def _subspace_line(model: GmmModel, dimensions: Mapping[str, Any]) -> str:
-    if model.density.subspace is None:
+def _subspace_line(density: Density, report: Mapping[str, Any]) -> str:
+    dimensions = report["dimensions"]
+    if density.subspace is None:
         return f"none; the mixture is over all {dimensions['of']} dimensions."
     return (
-        f"a PCA to {dimensions['chosen']} of {dimensions['of']} dimensions, chosen by held-out likelihood. What lies "
-        f"outside it counts as Gaussian noise of variance {model.density.subspace.noise:.3g} in each direction."
+        f"a PCA to {dimensions['chosen']} of {dimensions['of']} dimensions. What lies outside it counts as Gaussian "
+        f"noise, of the variance {density.subspace.noise:.3g} in each direction that held-out images have there."
     )
 
 
