@@ -99,7 +99,7 @@ def _result(store: Store, archive: str, embedder: Embedder, as_before: bool, sec
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
             "model": model,
-            "provider": embedder.provider,
+            "provider": embedder.provider.value,
             "dimension": dimension_of(table),
             **shown.publication(store, published, table, as_before, seconds, "images"),
         },
