@@ -141,9 +141,8 @@ def _check(case: bytes) -> None:
         dictionary = None
     options: dict[str, Any] = {"wanted": _EVERY_TYPE, "max_record_bytes": _LARGEST}
     found = list(read_warc(io.BytesIO(data), **options))
-    trickled = list(read_warc(Trickle(data, len(case)), **options))  # type: ignore[arg-type]
-    promise(trickled == found, "what is read does not depend on how the stream comes in")
-    promise(list(read_warc(OnlyReads(data), **options)) == found, "nor on which methods it has")  # type: ignore[arg-type]
+    other: Any = OnlyReads(data) if len(case) % 4 == 0 else Trickle(data, len(case))
+    promise(list(read_warc(other, **options)) == found, "what is read does not depend on how the stream comes in")
     at = 0
     for item in found:
         promise(item.offset >= at, "offsets are in order")
@@ -203,4 +202,5 @@ TARGET = Target(
         b"99999999999999",
         gzip.compress(b"WARC/1.0\r\n", mtime=0),
     ),
+    longest=2048,
 )

@@ -1,0 +1,17 @@
+"""What `make fuzz` found in the reader of WARC files."""
+
+import pytest
+
+from tests.archives.warc_files import Kind, WarcFile, damages_of, example, read, records_of
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind.is_zstd])
+@pytest.mark.parametrize("byte", [b"-", b"\0", b"\xfd"])
+def test_a_file_may_begin_with_any_byte_where_a_frame_should(kind: Kind, byte: bytes) -> None:
+    # The quick way through usual frames once took what the file began with for a header that it had read already.
+    file = WarcFile(kind)
+    damage = file.add_raw(byte * 30)
+    file.add(example(1))
+    found = read(file.data)
+    assert records_of(found) == file.written
+    assert [(item.offset, item.length) for item in damages_of(found)] == [damage]
