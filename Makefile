@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+KILLS ?= 200
 FUZZ_READY := $(VENV)/.fuzz-ready
 CASES ?= 100000
 
-.PHONY: demo run test lint bench corpus fuzz setup clean
+.PHONY: demo run test lint bench corpus fuzz kills setup clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -51,6 +52,9 @@ $(FUZZ_READY): $(READY)
 
 fuzz: $(FUZZ_READY) ## Fuzz what reads hostile bytes: CASES=100000 each, TARGETS="warc http …", SEED=…
 	$(BIN)/python -m fuzz $(TARGETS) --cases $(CASES) $(if $(SEED),--seed $(SEED))
+
+kills: $(READY) ## Kill runs at random moments, KILLS=200 times (SEED=…); the run after each must end byte-identical
+	$(BIN)/python -W ignore -m tests.kills --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove the environment and the demo's data
 	rm -rf $(VENV) .imgmine

@@ -1,0 +1,19 @@
+"""A few kills at random moments; `make kills` makes hundreds."""
+
+from pathlib import Path
+
+from tests.kills.campaign import FOLDER, S3, Circumstances, campaign
+
+# A place whose earlier version must stay readable, one on S3, and one in which nothing whole is on the disk.
+_CIRCUMSTANCES = [
+    Circumstances(FOLDER, "cache", anew=True),
+    Circumstances(S3, "cache", anew=False),
+    Circumstances(FOLDER, "stream", anew=False),
+]
+
+
+def test_after_runs_that_are_killed_at_random_moments_the_next_one_ends_byte_identical(tmp_path: Path) -> None:
+    with campaign(tmp_path, seed=0, records=40) as running:
+        outcomes = [running.trial(circumstances) for circumstances in _CIRCUMSTANCES]
+    assert [outcome.faults for outcome in outcomes] == [[]] * len(outcomes)
+    assert sum(len(outcome.kills) for outcome in outcomes) >= 2
