@@ -4,20 +4,29 @@ How pieces are found and decoded is `zstd_frames`' and `gzip_members`' business.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from imgmine.archives.pieces import Damage, Piece
-from imgmine.archives.records import BadHead, RecordHead, WarcRecord, begins_record, make_record, parse_head
+from imgmine.archives.records import (
+    TRAILER,
+    UNWANTED,
+    BadHead,
+    RecordHead,
+    WarcRecord,
+    begins_record,
+    make_record,
+    only_record,
+    parse_head,
+)
 
 _NEWLINES = re.compile(rb"[\r\n]*")
-_TRAILER = b"\r\n\r\n"
 _NO_RECORD = "content that is no WARC record"
-_CUT_TRAILER = "cut short: the file ends inside the line breaks after its last record"
+_CUTTRAILER = "cut short: the file ends inside the line breaks after its last record"
 
 
 def assemble(
-    pieces: Iterator[Piece | Damage], wanted: frozenset[str] | None, largest: int
-) -> Iterator[WarcRecord | Damage]:
+    pieces: Iterator[Piece | Damage], wanted: frozenset[str] | None, largest: int, *, until_idle: bool = False
+) -> Generator[WarcRecord | Damage, None, int | None]:
     """Make records of pieces, in order: a record may go over several pieces, or share one with others.
 
     A piece that begins with a WARC record ends the record before it, whatever length that one claims, so that a lie
@@ -27,39 +36,41 @@ def assemble(
         pieces: in the order of the file.
         wanted: the types to make records of; all where None. The blocks of others are not kept.
         largest: a record over several pieces with a larger block is Damage, and not kept.
+        until_idle: stop, and return where the next piece begins, as soon as no record is unfinished; None at the end.
     """
     assembler = _Assembler(wanted, largest)
     ready = assembler.ready
     idle = True
     for piece in pieces:
-        if idle and isinstance(piece, Piece) and (head := _only_record(piece.content)) is not None:
-            if wanted is None or head.record_type in wanted:
-                block = memoryview(piece.content)[head.end : head.end + head.length]
-                yield make_record(head, piece.offset, piece.end - piece.offset, block)
-                del block  # what is large must not stay in memory while the next is decoded
-            del piece
-            continue
+        if idle and isinstance(piece, Piece):
+            content = piece.content
+            end = piece.end
+            is_ended = content.endswith(TRAILER)
+            found = only_record(content, 0, len(content), piece.offset, end, wanted) if is_ended else None
+            del content  # what is large must not stay in memory while the next is decoded
+            if found is not None:
+                del piece
+                if found is not UNWANTED:
+                    yield found
+                del found
+                if until_idle:
+                    return end
+                continue
         if isinstance(piece, Damage):
             assembler.take_damage(piece)
+            end = piece.offset + piece.length
         else:
             assembler.take(piece)
+            end = piece.end
         del piece
         while ready:
             yield ready.pop(0)
         idle = assembler.is_idle
+        if idle and until_idle:
+            return end
     assembler.finish()
     yield from ready
-
-
-def _only_record(content: bytes | bytearray) -> RecordHead | None:
-    """Return the head of the record that fills `content` from end to end, as nearly all do; None for anything else."""
-    try:
-        head = parse_head(content)
-    except BadHead:
-        return None
-    if head is None or head.end + head.length + 4 != len(content) or not content.endswith(_TRAILER):
-        return None
-    return head
+    return None
 
 
 class _OpenRecord:
@@ -90,7 +101,7 @@ class _OpenRecord:
         self.left -= size
         at += size
         if not self.left:
-            if content.startswith(_TRAILER, at):
+            if content.startswith(TRAILER, at):
                 self.line_breaks += 2
                 at += 4
             if at < len(content):
@@ -187,7 +198,7 @@ class _Assembler:
         """The file ends here."""
         if self._open is not None and not self._open.left:
             self._close(self._open)
-            self.ready.append(Damage(self._end, 0, _CUT_TRAILER))
+            self.ready.append(Damage(self._end, 0, _CUTTRAILER))
         else:
             self._break_off("the file ends")
         self._tell_lost()

@@ -4,12 +4,12 @@ What a status or a header means for an image is decided by the rules of the sour
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 from imgmine.errors import ImgmineError
 
 _LONGEST_HEAD = 256 << 10
+_MOST_HEADS = 4 << 10  # so much of a page is copied to look for the end of its head
 _LONGEST_CHUNK_LINE = 4 << 10
 _USUAL_CHUNK_LINE = 32
 # What nearly all servers send: at most one Content-Length, no Transfer-Encoding, nothing folded.
@@ -71,23 +71,49 @@ class HttpHeaders(Mapping[str, str]):
         return self._parsed
 
 
-class HttpResponse(NamedTuple):
+class HttpResponse:
     """A response as it was stored.
 
     Attributes:
         status: the three digits of the status line.
         headers: by name in lower case.
-        body: without the framing of chunks; content codings are left as they are.
         declared_length: Content-Length; the largest where there are several; None where there is none, or no number.
         complete: whether the head ends and the body is as long as it was to be: all chunks and the last one, or (where
             it is not chunked) at least `declared_length` bytes.
     """
 
-    status: int
-    headers: Mapping[str, str]
-    body: memoryview
-    declared_length: int | None
-    complete: bool
+    __slots__ = ("_body", "_chunks", "complete", "declared_length", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: memoryview | Sequence[memoryview],
+        declared_length: int | None,
+        complete: bool,
+    ) -> None:
+        """Take what was parsed; a body in chunks as these."""
+        self.status = status
+        self.headers = headers
+        self.declared_length = declared_length
+        self.complete = complete
+        self._body = body if isinstance(body, memoryview) else None
+        self._chunks: Sequence[memoryview] = () if isinstance(body, memoryview) else body
+
+    @property
+    def body(self) -> memoryview:
+        """The body, without the framing of chunks; content codings are left as they are.
+
+        It is a part of the block; several chunks are copied together when this is asked for.
+        """
+        if self._body is None:
+            self._body, self._chunks = memoryview(b"".join(self._chunks)), ()
+        return self._body
+
+    @property
+    def body_length(self) -> int:
+        """The bytes of the body; nothing is copied to count them."""
+        return sum(map(len, self._chunks)) if self._body is None else len(self._body)
 
 
 def parse_response(block: bytes | bytearray | memoryview) -> HttpResponse:
@@ -99,7 +125,7 @@ def parse_response(block: bytes | bytearray | memoryview) -> HttpResponse:
     Raises:
         HttpSyntaxError: there is no status line, or the head does not end in its first 256 KiB.
     """
-    view = memoryview(block).toreadonly()
+    view = block if isinstance(block, memoryview) and block.readonly else memoryview(block).toreadonly()
     usual = _USUAL_HEAD.match(view, 0, _LONGEST_HEAD)
     if usual is None:
         return _parse_unusual(view)
@@ -120,9 +146,10 @@ def _parse_unusual(block: memoryview) -> HttpResponse:
     declared_length = max(map(int, _LENGTHS.findall(_values(lowered, b"\ncontent-length:"))), default=None)
     dechunked = _dechunk(body) if b"chunked" in _values(lowered, b"\ntransfer-encoding:") else None
     if dechunked is not None:
-        body, whole = dechunked[0].toreadonly(), dechunked[1]
-    else:
-        whole = declared_length is None or len(body) >= declared_length or status in _BODILESS
+        chunks, whole = dechunked
+        parts = chunks[0] if len(chunks) == 1 else chunks
+        return HttpResponse(status, HttpHeaders(lines), parts, declared_length, ended and whole)
+    whole = declared_length is None or len(body) >= declared_length or status in _BODILESS
     return HttpResponse(status, HttpHeaders(lines), body, declared_length, ended and whole)
 
 
@@ -139,12 +166,17 @@ def _values(lowered: bytes, name: bytes) -> bytes:
 
 def _split_head(block: memoryview) -> tuple[int, bytes, bool, memoryview]:
     """Return the status, the header lines (line feeds before and after), whether the head ends, and the rest."""
-    head = bytes(block[:_LONGEST_HEAD])
+    head = bytes(block[:_MOST_HEADS])
+    if len(block) > len(head) and _BLANK_LINE.search(head) is None:
+        head = bytes(block[:_LONGEST_HEAD])
     status_line = _STATUS_LINE.match(head)
     if status_line is None:
         raise HttpSyntaxError(f"no HTTP status line, but {head[:32]!r}")
     begin = status_line.end()
     blank_line = _BLANK_LINE.search(head, begin)
+    if blank_line is None and len(head) == _MOST_HEADS < len(block):  # the blank line found was before the status line
+        head = bytes(block[:_LONGEST_HEAD])
+        blank_line = _BLANK_LINE.search(head, begin)
     if blank_line is not None:
         lines, rest = head[begin : blank_line.start() + 1], blank_line.end()
     elif len(block) > len(head):
@@ -154,28 +186,23 @@ def _split_head(block: memoryview) -> tuple[int, bytes, bool, memoryview]:
     return int(status_line[1]), _FOLDED.sub(b" ", lines), blank_line is not None, block[rest:]
 
 
-def _dechunk(body: memoryview) -> tuple[memoryview, bool] | None:
-    """Put chunks together; returns the content and whether the last chunk was there. None where no chunk begins."""
+def _dechunk(body: memoryview) -> tuple[list[memoryview], bool] | None:
+    """Take chunks apart; returns them and whether the last chunk was there. None where no chunk begins."""
     if _CUT_CHUNK_SIZE.fullmatch(bytes(body[:_USUAL_CHUNK_LINE])):
-        return memoryview(b""), False
-    content: memoryview | bytearray | None = None
+        return [], False
+    chunks: list[memoryview] = []
     at = 0
     while (line := _chunk_line(body, at)) is not None:
         size, at = line
         if size == 0:
-            return memoryview(content or b""), True
-        chunk = body[at : at + size]
-        if content is None:
-            content = chunk  # a single chunk, the usual case for what is small, is not copied
-        else:
-            content = content if isinstance(content, bytearray) else bytearray(content)
-            content += chunk
+            return chunks, True
+        chunks.append(body[at : at + size])
         at += size
         line_end = _LINE_END.match(bytes(body[at : at + 4]))
         if line_end is None:
             break
         at += line_end.end()
-    return None if content is None else (memoryview(content), False)
+    return (chunks, False) if chunks else None
 
 
 def _chunk_line(body: memoryview, at: int) -> tuple[int, int] | None:

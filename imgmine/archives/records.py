@@ -5,7 +5,9 @@ Where a record begins and ends in a file is `assembly`'s and `plain`'s business;
 
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
+from enum import Enum
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple
 
 from imgmine.errors import ImgmineError
 
@@ -22,6 +24,7 @@ _USUAL_HEAD = re.compile(
     + (_OTHER_LINES + rb"WARC-Target-URI: ([^\n]*)\nWARC-Date: ([^\n]*)\n")
     + (_OTHER_LINES + rb"Content-Length: (\d{1,18})\r\n\r\n")
 )
+TRAILER = b"\r\n\r\n"
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _MOST_DIGITS = 18
 _AROUND_VALUES = b"<> \t\r"
@@ -38,7 +41,8 @@ class WarcRecord(NamedTuple):
         url: the target URI.
         captured_at: WARC-Date, in UTC; None where it cannot be read.
         truncated: WARC-Truncated as written ('length', 'time', ...).
-        block: the record's content, HTTP head and all.
+        block: the record's content, HTTP head and all. It may be a view of the reader's buffer of a few MiB, which
+            stays in memory, and as it is, while the view lives: copy what is kept for long.
     """
 
     offset: int
@@ -53,6 +57,15 @@ class WarcRecord(NamedTuple):
 
 class BadHead(ImgmineError):
     """What should be the head of a WARC record is not."""
+
+
+class Unwanted(Enum):
+    """The one value of it stands for a sound record of a type that was not asked for."""
+
+    UNWANTED = 0
+
+
+UNWANTED: Final = Unwanted.UNWANTED
 
 
 class RecordHead(NamedTuple):
@@ -131,6 +144,56 @@ def _parse_unusual_head(content: bytes | bytearray, at: int) -> RecordHead | Non
     )
 
 
+def only_record(
+    content: bytes | bytearray, at: int, stop: int, offset: int, end: int, wanted: frozenset[str] | None
+) -> WarcRecord | Literal[Unwanted.UNWANTED] | None:
+    """Read the record that fills `content[at:stop]`, trailer and all, as nearly all do; None for anything else.
+
+    Its block is a view of `content`. That the trailer is one, the caller has seen. This is `parse_head` and
+    `make_record` in one, since it is done for each record.
+
+    Args:
+        offset: where the record begins in the file as stored.
+        end: and where it ends.
+        wanted: the types to make records of; all where None.
+    """
+    usual = _USUAL_HEAD.match(content, at, at + LONGEST_HEAD)
+    if usual is None:
+        return _only_unusual_record(content, at, stop, offset, end, wanted)
+    kind, record_id, url, date, digits = usual.groups()
+    at = usual.end()
+    size = int(digits)
+    if at + size + len(TRAILER) != stop:
+        return None
+    record_type = kind.decode()
+    if wanted is not None and record_type not in wanted:
+        return UNWANTED
+    return WarcRecord(
+        offset,
+        end - offset,
+        record_type,
+        _text(record_id.strip(_AROUND_VALUES)),
+        _text(url.strip(_AROUND_VALUES)),
+        _date(date.strip()),
+        None,
+        memoryview(content)[at : at + size].toreadonly(),
+    )
+
+
+def _only_unusual_record(
+    content: bytes | bytearray, at: int, stop: int, offset: int, end: int, wanted: frozenset[str] | None
+) -> WarcRecord | Literal[Unwanted.UNWANTED] | None:
+    try:
+        head = _parse_unusual_head(content, at)
+    except BadHead:
+        return None
+    if head is None or head.end + head.length + len(TRAILER) != stop:
+        return None
+    if wanted is not None and head.record_type not in wanted:
+        return UNWANTED
+    return make_record(head, offset, end - offset, memoryview(content)[head.end : head.end + head.length])
+
+
 def make_record(head: RecordHead, offset: int, length: int, block: memoryview) -> WarcRecord:
     """Put a record together from its head, its place in the file and its block."""
     return WarcRecord(
@@ -152,6 +215,7 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
+@lru_cache(maxsize=64)  # crawlers fetch several things in a second
 def _date(value: bytes) -> datetime | None:
     try:
         moment = datetime.fromisoformat(_text(value))

@@ -15,7 +15,8 @@ from imgmine.archives.plain import read_plain
 from imgmine.archives.records import WarcRecord
 from imgmine.archives.window import CHUNK, Window
 from imgmine.archives.zstd_decoder import FrameDecoder
-from imgmine.archives.zstd_frames import read_dictionary, read_frames
+from imgmine.archives.zstd_frames import read_dictionary
+from imgmine.archives.zstd_records import read_zstd
 from imgmine.archives.zstd_walk import FRAME_MAGIC, BrokenFrame, is_skippable
 from imgmine.errors import ImgmineError
 
@@ -111,7 +112,7 @@ def _read(
         window.need(0, CHUNK)
         kind = _kind_of_damaged(bytes(window.view(0, CHUNK)))
     if kind == FRAME_MAGIC:
-        yield from assemble(read_frames(window, position, decoder, largest), wanted, largest)
+        yield from read_zstd(window, position, decoder, wanted, largest)
     elif kind == MEMBER_MAGIC:
         yield from assemble(read_members(window, position, largest), wanted, largest)
     else:

@@ -6,29 +6,48 @@ What the bytes mean is the business of those who look through it.
 from typing import BinaryIO
 
 CHUNK = 1 << 20
+CAPACITY = 2 << 20
+# Buffers up to this size are kept for a while once a record was large: the next large one saves their making.
+_KEPT_CAPACITY = 8 * CAPACITY
+_TURNS_KEPT = 8
 
 
 class Window:
     """The bytes `[start, end)` of a stream, in one buffer that grows only while its user holds on to them.
 
-    The user says what it needs (`need`) and what it is done with (`release`); nothing is read twice.
+    The user says what it needs (`need`) and what it is done with (`release`); nothing is read twice. A buffer that is
+    full gives way to another, and is used again once nobody looks into it: so what was shown stays as it was shown.
 
     Attributes:
         buffer: byte `offset` of the file is `buffer[offset - start]`. It may be another object after each `need`.
+        all: the whole buffer as a view.
         start: the offset of the first byte in hand.
         end: the offset after the last one.
         released: what lies before this offset may be gone after the next `need`.
     """
 
-    __slots__ = ("_ended", "_readinto", "_stream", "_view", "buffer", "end", "released", "start")
+    __slots__ = (
+        "_ended",
+        "_readinto",
+        "_spare",
+        "_stream",
+        "_turns_spared",
+        "all",
+        "buffer",
+        "end",
+        "released",
+        "start",
+    )
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._readinto = getattr(stream, "readinto", None)
         self.released = 0
         self._ended = False
-        self.buffer = bytearray(CHUNK)
-        self._view = memoryview(self.buffer)
+        self._spare: bytearray | None = None
+        self._turns_spared = 0  # how often in a row a quarter of the buffer would have done
+        self.buffer = bytearray(CAPACITY)
+        self.all = memoryview(self.buffer)
         self.start = 0
         self.end = 0
 
@@ -39,12 +58,12 @@ class Window:
         """
         wanted = offset + size
         while self.end < wanted and not self._ended:
-            self._read(wanted)
+            self._read()
         return self.end >= wanted
 
     def view(self, offset: int, size: int) -> memoryview:
-        """Show bytes, as far as they are in hand, without a copy: good until the next `need`, `skip` or `find`."""
-        return self._view[offset - self.start : min(offset + size, self.end) - self.start]
+        """Show bytes, as far as they are in hand, without a copy. While the view lives, a whole buffer does."""
+        return self.all[offset - self.start : min(offset + size, self.end) - self.start]
 
     def release(self, offset: int) -> None:
         """Let go of what lies before `offset`, as far as it was read."""
@@ -54,7 +73,7 @@ class Window:
         """Read on to `offset`, or to the stream's end, keeping nothing of what lies before it."""
         self.release(offset)
         while self.end < offset and not self._ended:
-            self._read(offset)
+            self._read()
             self.release(offset)
 
     def find(self, pattern: bytes, offset: int, limit: int | None = None) -> int | None:
@@ -73,11 +92,12 @@ class Window:
                 break
         return None
 
-    def _read(self, wanted: int) -> None:
+    def _read(self) -> None:
         """Read once more; where there is little room, first make some."""
-        if len(self.buffer) - (self.end - self.start) < len(self.buffer) // 4:
-            self._make_room(wanted)
-        room = self._view[self.end - self.start :]
+        if len(self.buffer) - (self.end - self.start) < CHUNK // 4:
+            self._make_room()
+        at = self.end - self.start
+        room = self.all[at : at + CHUNK]
         if self._readinto is not None:
             count = self._readinto(room) or 0
         else:
@@ -87,18 +107,34 @@ class Window:
         self.end += count
         self._ended = count == 0
 
-    def _make_room(self, wanted: int) -> None:
-        """Move what is held to the front of the buffer, or of a larger one."""
+    def _make_room(self) -> None:
+        """Go over to another buffer, with what is held at its front; to a larger one if that is much."""
         capacity = len(self.buffer)
-        kept = self._view[self.released - self.start : self.end - self.start]
+        kept = self.all[self.released - self.start : self.end - self.start]
         size = len(kept)
-        if size > capacity // 2:
+        self._turns_spared = 0 if size > capacity // 4 else self._turns_spared + 1
+        if size + CHUNK > capacity:
             # A length may lie: the buffer doubles as bytes really arrive, it is not made as large as a file claims.
-            capacity = min(2 * capacity, max(wanted - self.released, capacity) + CHUNK)
-        elif size <= CHUNK // 2:
-            capacity = CHUNK  # what one large record needed is given back
-        if capacity != len(self.buffer):
-            self.buffer = bytearray(capacity)
-            self._view = memoryview(self.buffer)
-        self._view[:size] = kept
+            capacity *= 2
+        elif capacity > CAPACITY and self._turns_spared > (0 if capacity > _KEPT_CAPACITY else _TURNS_KEPT):
+            capacity //= 2
+            self._turns_spared = 0
+        spare, self._spare = self._spare, None
+        if spare is None or len(spare) != capacity or _is_seen(spare):
+            spare = None  # gone before its successor is made
+        buffer = bytearray(capacity) if spare is None else spare
+        view = memoryview(buffer)
+        view[:size] = kept
+        if len(self.buffer) == capacity:
+            self._spare = self.buffer
+        self.buffer, self.all = buffer, view
         self.start = self.released
+
+
+def _is_seen(buffer: bytearray) -> bool:
+    """Tell whether any memoryview of the buffer lives: while one does, its size cannot be changed."""
+    try:
+        buffer.append(buffer.pop())
+    except BufferError:
+        return True
+    return False

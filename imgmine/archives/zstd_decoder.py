@@ -9,13 +9,12 @@ from typing import IO, cast
 import zstandard
 
 from imgmine.archives.window import Window
-from imgmine.archives.zstd_walk import RETAINED, BrokenFrame, CutFrame, FrameWalk, OversizedFrame
+from imgmine.archives.zstd_walk import RETAINED, BrokenFrame, CutFrame, FrameHeader, FrameWalk, OversizedFrame
 
 # Frames that may decode to more are decoded little by little, since they may be bombs.
 HELD_CONTENT = 64 << 20
 
 _READ = 1 << 20
-_HEADER_GROWTH = 3
 
 
 class _FrameSource:
@@ -42,25 +41,6 @@ class _FrameSource:
         return data
 
 
-def _decode_stored_blocks(decoder: zstandard.ZstdDecompressor, window: Window, walk: FrameWalk) -> bytes:
-    """Decode a frame in hand none of whose blocks is compressed, as is the way with most pictures. Raises ZstdError.
-
-    The walk knows its content size, and zstd decodes straight into place where the header says that, instead of through
-    a buffer of its own: a quarter less time. So such a header stands in for the frame's own meanwhile, and for the
-    three (released) bytes before it.
-    """
-    buffer = window.buffer
-    at = walk.offset - window.start - _HEADER_GROWTH
-    end = at + _HEADER_GROWTH + walk.header.length
-    original = buffer[at:end]
-    buffer[at:end] = walk.header.with_content_size(walk.most)
-    try:
-        begin = walk.offset - _HEADER_GROWTH
-        return decoder.decompress(window.view(begin, walk.position - begin))
-    finally:
-        buffer[at:end] = original
-
-
 class FrameDecoder:
     """Decodes frames, with the file's dictionary where there is one. Not for several threads at once."""
 
@@ -80,6 +60,10 @@ class FrameDecoder:
         self._named = [with_dictionary]
         self._unnamed = [plain, with_dictionary] if prepared.dict_id() else [with_dictionary, plain]
 
+    def usual(self, header: FrameHeader) -> zstandard.ZstdDecompressor:
+        """Return what decodes nearly all frames with this header; for those that fail, there is `decode`."""
+        return self._named[0] if header.dictionary_id else self._unnamed[0]
+
     def decode(self, window: Window, walk: FrameWalk, largest: int) -> bytes | bytearray:
         """Decode the frame on which `walk` has begun; it ends at `walk.position` afterwards.
 
@@ -88,17 +72,6 @@ class FrameDecoder:
             CutFrame: the file ends before the frame does.
             BrokenFrame: it does not decode, or its checksum differs.
         """
-        header = walk.header
-        if walk.done and header.content_size is None and 0 < walk.most <= HELD_CONTENT and walk.most <= largest:
-            # Nearly all frames. Those that fail are looked at more closely below.
-            decoder = self._named[0] if header.dictionary_id else self._unnamed[0]
-            stored = walk.stored(window)
-            try:
-                if walk.least == walk.most and walk.offset - window.start >= _HEADER_GROWTH:
-                    return _decode_stored_blocks(decoder, window, walk)
-                return decoder.decompress(stored, max_output_size=walk.most)
-            except zstandard.ZstdError:
-                pass
         walk.begin(window)
         size = walk.header.content_size
         if max(walk.least, size or 0) > largest:

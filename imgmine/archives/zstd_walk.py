@@ -20,9 +20,9 @@ HELD = 8 << 20
 RETAINED = 512 << 10
 
 _ID_SIZES = (0, 1, 2, 4)
-_CHECKSUM, _RESERVED, _SINGLE_SEGMENT, _SIZE_OF_32_BITS = 0x04, 0x08, 0x20, 0x80
+_CHECKSUM, _RESERVED, _SINGLE_SEGMENT = 0x04, 0x08, 0x20
 _LARGEST_BLOCK = 128 << 10
-_REPEATED_KIND, _COMPRESSED_KIND, _RESERVED_KIND = 2, 4, 6
+STORED_KIND, _REPEATED_KIND, COMPRESSED_KIND, _RESERVED_KIND = 0, 2, 4, 6
 # No encoder writes empty blocks but as the last; a hole of zeros in a file reads as one after the other.
 _MOST_EMPTY_BLOCKS = 1 << 10
 
@@ -55,17 +55,6 @@ class FrameHeader(NamedTuple):
     dictionary_id: int
     checksum_length: int
     largest_block: int
-
-    def with_content_size(self, size: int) -> bytes:
-        """Return the same header, but with a content size (of 32 bits): where there was none, three bytes longer."""
-        id_size = self.length - 6
-        descriptor = _SIZE_OF_32_BITS | _SINGLE_SEGMENT | (_CHECKSUM if self.checksum_length else 0)
-        return (
-            FRAME_MAGIC
-            + bytes((descriptor | _ID_SIZES.index(id_size),))
-            + self.dictionary_id.to_bytes(id_size, "little")
-            + size.to_bytes(4, "little")
-        )
 
 
 def is_skippable(content: bytes | bytearray, at: int = 0) -> bool:
@@ -123,8 +112,8 @@ def header_length(descriptor: int) -> int:
     return (5 if single_segment else 6) + _ID_SIZES[descriptor & 3] + size_size
 
 
-_HEADER_LENGTHS = tuple(map(header_length, range(256)))
-_LONGEST_HEADER = max(_HEADER_LENGTHS)
+HEADER_LENGTHS = tuple(map(header_length, range(256)))
+LONGEST_HEADER = max(HEADER_LENGTHS)
 
 
 class FrameWalk:
@@ -140,11 +129,11 @@ class FrameWalk:
 
     def __init__(self, window: Window, offset: int) -> None:
         """Read the header of the frame at `offset`, and walk as far as is in hand. Raises BrokenFrame."""
-        if window.end - offset < _LONGEST_HEADER:
-            window.need(offset, _LONGEST_HEADER)
+        if window.end - offset < LONGEST_HEADER:
+            window.need(offset, LONGEST_HEADER)
         at = offset - window.start
         buffer = window.buffer
-        length = _HEADER_LENGTHS[buffer[at + 4]] if window.end - offset > 4 else 0
+        length = HEADER_LENGTHS[buffer[at + 4]] if window.end - offset > 4 else 0
         self.header = parse_frame_header(bytes(buffer[at : min(at + length, window.end - window.start)]))
         self.offset = offset
         self.position = offset + length
@@ -164,7 +153,7 @@ class FrameWalk:
             kind = block & 6
             if size > largest_block or kind == _RESERVED_KIND:
                 raise BrokenFrame("a block header that cannot be")
-            if kind == _COMPRESSED_KIND:
+            if kind == COMPRESSED_KIND:
                 most += largest_block
             else:
                 most += size

@@ -1,5 +1,7 @@
 """HTTP responses as crawlers stored them, well formed and not."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,18 @@ def test_the_body_is_not_copied() -> None:
     block = PLAIN + bytes(100)
     assert parse_response(block).body.obj is block
     assert parse_response(chunked(b"single")).body.obj is not None
+
+
+def test_chunks_are_counted_without_being_copied_and_put_together_when_asked_for() -> None:
+    block = chunked(*[bytes((number,)) * 100_000 for number in range(20)])
+    tracemalloc.start()
+    response = parse_response(block)
+    assert response.body_length == 2_000_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000
+    assert response.body == b"".join(bytes((number,)) * 100_000 for number in range(20))
+    assert response.body_length == len(response.body)
 
 
 @pytest.mark.parametrize(
