@@ -4,7 +4,11 @@
 
 The file is written as Archiveteam's are: a dictionary in front, one zstd frame a record without a content size, for
 each response of incompressible bytes a request. The floor is bare zstandard: each frame read and decoded in one go, its
-offsets known beforehand, nothing parsed. Figures are compressed MB a CPU-second of this process, the best round's.
+offsets known beforehand, nothing parsed. Ours gives of each response its type, id, URL, time, exact place and length in
+the file, its HTTP head parsed, its body as a memoryview. "FastWARC, equal work" gives the same as far as it can: HTTP
+parsed, the same fields, the body as bytes, offsets of all records (a length is known when the next one begins; where
+it meets a checksum late, its offset is 4 bytes off). "FastWARC, responses" skips other records and tells no length;
+"blocks" does not parse HTTP either. Figures are compressed MB a CPU-second of this process, the best round's.
 """
 
 import argparse
@@ -100,10 +104,30 @@ def ours(path: Path) -> int:
     return total
 
 
-def fastwarc(path: Path) -> int:
+def fastwarc(path: Path, parse_http: bool = True) -> int:
     with path.open("rb") as file:
-        found = ArchiveIterator(ZstdReader(file), record_types=WarcRecordType.response)
+        found = ArchiveIterator(ZstdReader(file), record_types=WarcRecordType.response, parse_http=parse_http)
         return sum(len(record.reader.read()) for record in found)
+
+
+def fastwarc_equal(path: Path) -> int:
+    total = 0
+    begin: int | None = None
+    fields: tuple[object, ...] = ()
+    found: tuple[object, ...] = ()
+    with path.open("rb") as file:
+        for record in ArchiveIterator(ZstdReader(file)):
+            if begin is not None:
+                found = (begin, record.stream_pos - begin, *fields)
+            begin = None
+            if record.record_type in (WarcRecordType.response, WarcRecordType.revisit):
+                begin = record.stream_pos
+                headers, http = record.headers, record.http_headers
+                url, truncated = headers.get("WARC-Target-URI"), headers.get("WARC-Truncated")
+                status = http.status_code if http else None
+                fields = (record.record_type, record.record_id, url, record.record_date, truncated, status)
+                total += len(record.reader.read())
+    return total if found else 0
 
 
 def warcio(path: Path) -> int:
@@ -146,7 +170,9 @@ def main() -> int:
         ways: dict[str, Callable[[], int]] = {
             "floor: zstandard a frame": lambda: floor(path, places, largest),
             "ours, HTTP parsed": lambda: ours(path),
-            "FastWARC, blocks read": lambda: fastwarc(path),
+            "FastWARC, equal work": lambda: fastwarc_equal(path),
+            "FastWARC, responses": lambda: fastwarc(path),
+            "FastWARC, blocks": lambda: fastwarc(path, parse_http=False),
             "warcio over zstandard": lambda: warcio(path),
         }
         results = race(ways, arguments.rounds)
@@ -154,7 +180,8 @@ def main() -> int:
         print(f"{'':26}{'MB/CPU-s':>10}{'of the floor':>14}")
         for name, seconds in results.items():
             print(f"{name:26}{size / 1e6 / seconds:10.0f}{least / seconds:14.2f}")
-        print(f"ours is {results['FastWARC, blocks read'] / results['ours, HTTP parsed']:.2f} times FastWARC")
+        ratio = results["FastWARC, equal work"] / results["ours, HTTP parsed"]
+        print(f"ours is {ratio:.2f} times FastWARC doing equal work")
     return 0
 
 
