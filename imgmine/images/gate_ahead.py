@@ -101,6 +101,7 @@ class GateAhead:
         with self._changed:
             self._videos.clear()
             self._pictures.clear()
+            self._seen.clear()
             self._waiting_bytes = 0
             while self._running:
                 self._changed.wait(_POLL_S)
