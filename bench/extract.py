@@ -16,6 +16,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,8 @@ def main() -> int:
     names = arguments.only.split(",") if arguments.only else list(CONTENDERS)
     if unknown := set(names) - set(CONTENDERS):
         parser.error(f"no contender is called {', '.join(unknown)}")
+    if "original" in names and shutil.which("zstd") is None:
+        parser.error("the original script's way needs the program zstd: install it, or leave `original` out by --only")
     if not arguments.peers and not arguments.only:
         names.remove("img2dataset")
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
