@@ -3,6 +3,7 @@
 Nothing in it outlives the stage; what must be kept across runs belongs in the cache or the store.
 """
 
+import errno
 import fcntl
 import shutil
 from collections.abc import Iterator
@@ -16,14 +17,34 @@ class StageBusy(ImgmineError):
     """Another process is at work on the same stage of the same archive."""
 
 
+class ScratchFull(ImgmineError):
+    """The disk with the scratch folder has no room for what a stage keeps there for a while."""
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 @contextmanager
 def scratch_folder(root: Path, stage: str, archive: str) -> Iterator[Path]:
     """Hold `<root>/<stage>/<archive>/` for this process and yield it, empty.
 
     The lock is the kernel's and goes with the process, so a killed run leaves at most a folder that the next run of
-    the same partition empties. Raises `StageBusy`.
+    the same partition empties. Raises `StageBusy`, and `ScratchFull` where the stage raises that a disk is full.
     """
-    parent = root / stage
+    try:
+        with _held(root / stage, stage, archive) as folder:
+            yield folder
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise ScratchFull(
+            f"{root / stage / archive}: {error.strerror}. Free some space there, or point IMGMINE_HOME to a larger "
+            "disk; then run again."
+        ) from error
+
+
+@contextmanager
+def _held(parent: Path, stage: str, archive: str) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with (parent / f"{archive}.lock").open("w") as lock:
         try:

@@ -1,26 +1,29 @@
 """How an imgmine error becomes a Dagster failure: which can be helped by trying again, and which never."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
 from imgmine.archives.item import Unavailable
+from imgmine.archives.part_file import DiskFull
 from imgmine.archives.remote_file import WrongBytes
 from imgmine.errors import ImgmineError
-from imgmine.scratch import StageBusy
+from imgmine.scratch import ScratchFull, StageBusy
 from imgmine.store.base import NotInStore, StoreRefused
 
 # Network and store come back; an item that is dark, bytes that are wrong, an input that is missing or credentials that
-# are refused do not.
+# are refused do not. Nor does room on a full disk, in the minute that this waits.
 PASSING = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 class NotInCache(ImgmineError):
-    """A WARC file that the manifest names is not in the archive cache of this machine."""
+    """A WARC file that the manifest names is not in the archive cache of this machine, or not as it was checked."""
 
 
-_PERMANENT = (Unavailable, WrongBytes, NotInStore, StoreRefused, NotInCache, StageBusy)
+_PERMANENT = (Unavailable, WrongBytes, NotInStore, StoreRefused, NotInCache, StageBusy, DiskFull, ScratchFull)
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
@@ -31,7 +34,7 @@ def explained() -> Iterator[None]:
     except _PERMANENT as error:
         raise dg.Failure(str(error), metadata=_kind(error), allow_retries=False) from error
     except ImgmineError as error:
-        raise dg.Failure(str(error), metadata=_kind(error)) from error
+        raise dg.Failure(str(error), metadata=_kind(error), allow_retries=not _is_full_disk(error)) from error
     except Exception as error:
         # A fault of the code: it would be the same the next time.
         raise dg.Failure(f"{type(error).__name__}: {error}", metadata=_kind(error), allow_retries=False) from error
@@ -39,3 +42,9 @@ def explained() -> Iterator[None]:
 
 def _kind(error: Exception) -> dict[str, str]:
     return {"error": type(error).__name__}
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Whether an error comes from a disk without room, whoever has explained it."""
+    cause = error.__cause__
+    return cause is not None and ((isinstance(cause, OSError) and cause.errno in _NO_ROOM) or _is_full_disk(cause))

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from imgmine.archives import extract, selection
 from imgmine.archives.ahead import working_ahead
 from imgmine.archives.item import Item, read_manifest
+from imgmine.archives.part_file import is_verified
 from imgmine.archives.remote_file import WrongBytes
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.scratch import scratch_folder
@@ -139,7 +140,9 @@ def _extract(
         return chosen.extraction, chosen.bytes_read
     if archive_org.mode is FetchMode.STREAM:
         return archive_org.extract_streamed(item, scratch, context.log.warning, **how), warc_bytes(item)
-    return extract.extract_archive(item.identifier, _cached(item, archive_org), scratch, **how), 0
+    extraction = extract.extract_archive(item.identifier, _cached(item, archive_org), scratch, **how)
+    _cached(item, archive_org)  # still: a file that was cut under the reader looks like an archive that was cut short
+    return extraction, 0
 
 
 @contextmanager
@@ -147,19 +150,19 @@ def _nothing_left_of_wrong_bytes(store: Store, archive: str) -> Iterator[None]:
     """Remove the shards that were put before the bytes were found to be wrong."""
     try:
         yield
-    except WrongBytes:
+    except (WrongBytes, NotInCache):
         remove_unnamed_shards(store, _TABLES, archive, _SHARDS)
         raise
 
 
 def _cached(item: Item, archive_org: ArchiveOrgResource) -> list[tuple[str, Path]]:
+    """Return the archive's WARC files in the cache. Raises `NotInCache` where one is not what was checked."""
     folder = archive_org.archive_folder(item.identifier)
     for file in item.warcs:
-        if not (folder / file.name).is_file():
-            raise NotInCache(
-                f"{folder / file.name} is not in the cache. Materialize raw_archives of {item.identifier} again, "
-                "on this machine."
-            )
+        path = folder / file.name
+        if not is_verified(path, file):
+            wrong = "was changed since it was checked" if path.is_file() else "is not in the cache"
+            raise NotInCache(f"{path} {wrong}. Materialize raw_archives of {item.identifier} again, on this machine.")
     return [(file.name, folder / file.name) for file in item.warcs]
 
 
