@@ -9,10 +9,12 @@ from scipy import stats
 from imgmine.models.anomaly_fit import (
     FitSettings,
     ReferenceTooSmall,
+    deal_rows,
     fit_anomaly_model,
     measure_overfit,
     required_rows,
 )
+from imgmine.models.detectors.density import Density
 from imgmine.models.gmm_fit import Candidate, MixtureChoices, choose
 from imgmine.models.subspaces import AllTheSame
 from tests.models.mixtures import planted
@@ -129,3 +131,33 @@ def test_overfit_is_measured_by_how_often_a_row_of_the_fit_scores_higher() -> No
     assert measure_overfit(np.array([1.0, 2.0]), np.array([1.0, 2.0])).share == 0.5
     assert measure_overfit(np.array([3.0, 4.0]), np.array([1.0, 2.0])).share == 1.0
     assert measure_overfit(np.array([1.0, 3.0]), np.array([2.0])).share == 0.5
+
+
+def test_groups_are_dealt_whole() -> None:
+    groups = np.repeat(np.arange(60), 9)
+    dealt = deal_rows(len(groups), 3, groups)
+    assert sorted(np.concatenate(dealt)) == list(range(len(groups)))
+    assert [len(part) for part in dealt] == [324, 108, 108]
+    found = [set(groups[part]) for part in dealt]
+    assert not found[0] & found[1]
+    assert not (found[0] | found[1]) & found[2]
+
+
+def test_crops_of_one_photograph_do_not_calibrate_by_their_siblings() -> None:
+    photographs = planted(100, 1, 30, seed=5)
+    crops = np.repeat(photographs, 8, axis=0) + np.random.default_rng(0).normal(0, 0.1, (800, 30)).astype(np.float32)
+    strangers = planted(400, 1, 30, seed=5, sample=1)
+    kept = []
+    for groups in (None, np.repeat(np.arange(100), 8)):
+        model = fit_anomaly_model(crops, "x", FitSettings(detector="knn"), groups=groups)
+        kept.append((model.percentile(model.score(strangers)) >= 5).mean())
+    assert kept[0] < 0.1
+    assert kept[1] > 0.8
+
+
+def test_noise_outside_the_subspace_is_that_of_held_out_images() -> None:
+    rows = planted(300, 2, 4, within=200)
+    model = fit_anomaly_model(rows, "x", FitSettings(mixture=MixtureChoices((2,), (4,), ("full",), (0.01,))))
+    assert isinstance(model.detector, Density)
+    assert model.detector.subspace is not None
+    assert model.detector.subspace.noise == pytest.approx(0.05**2, rel=0.05)
