@@ -94,7 +94,12 @@ def reference_from_folder(
                 rejected.append(Rejected(path, result.verdict.decision, result.verdict.detail))
                 continue
             accepted.append((key, path))
-            yield result.preview
+            # As an archive's images are embedded, so the reference is.
+            verdict = result.verdict
+            if embedder.wants_original(verdict.width or 0, verdict.height or 0):
+                yield path.read_bytes()
+            else:
+                yield result.preview
             if len(accepted) == rows:
                 return
 
