@@ -29,7 +29,6 @@ _VICTIMS = {Victim.GROUP: 6, Victim.RUN: 3, Victim.WORKER: 2}
 # The miniature then takes about a second to fetch.
 _BYTES_A_SECOND = 1_500_000
 _LONGEST_GAP_S = 2.0
-_MOST_KILLS_IN_A_ROW = 3
 _WORKERS_GONE_WITHIN_S = 10.0
 
 
@@ -108,14 +107,14 @@ class Campaign:
             raise Wrong(*faults)
         return contents
 
-    def trial(self, circumstances: Circumstances) -> Outcome:
+    def trial(self, circumstances: Circumstances, in_a_row: int | None = None) -> Outcome:
         """Kill runs in a place of its own, once or a few times, let the last one end, and look at everything."""
         timeline = self._timeline(circumstances)
         self._trials += 1
         place = self._place(f"trial-{self._trials:03}", circumstances)
         kills: list[Kill] = []
         faults: list[str] = []
-        in_a_row = self._chance.choices(range(1, _MOST_KILLS_IN_A_ROW + 1), (70, 22, 8))[0]
+        in_a_row = in_a_row or self._chance.choices((1, 2, 3), (70, 22, 8))[0]
         try:
             for number in range(1, in_a_row + 1):
                 kills += self._killed(place, circumstances, self._moment(timeline), number)
