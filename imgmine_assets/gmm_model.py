@@ -17,6 +17,7 @@ from imgmine.models.anomaly_card import CHOICE_PLOT, SCORES_PLOT, TEXT, anomaly_
 from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.published_anomaly_model import (
     NoAnomalyModel,
+    OtherEmbedder,
     current_anomaly_model,
     publish_anomaly_model,
     version_folder,
@@ -98,11 +99,25 @@ def gmm_model(
 
 
 def _tables(store: Store, embedder: str, seed: int) -> Iterator[pa.Table]:
-    """The embeddings of the archives that the sample is drawn from, as far as they are of this embedder."""
+    """The embeddings of the archives that the sample is drawn from, as far as they are of this embedder.
+
+    Raises `OtherEmbedder` where there are some, but all of other models.
+    """
+    others: dict[str, int] = {}
+    used = False
     for archive in chosen_archives(_embedded_archives(store), seed):
         table = read_table(store, "embeddings", archive)
-        if table.metadata["model"] == embedder:
+        if (model := table.metadata["model"]) == embedder:
+            used = True
             yield table.read()
+        else:
+            others[model] = others.get(model, 0) + 1
+    if others and not used:
+        found = ", ".join(f"{count} of {model}" for model, count in sorted(others.items()))
+        raise OtherEmbedder(
+            f"No archive has vectors of the embedder in use, {embedder}: {found}. Materialize embeddings again, or set "
+            "IMGMINE_EMBEDDER to the model that made them."
+        )
 
 
 def _embedded_archives(store: Store) -> list[str]:
