@@ -122,7 +122,7 @@ COLUMN_MEANINGS = {
     "dhash": "difference hash of the decoded picture, 64 bits",
     "exif_copyright": "EXIF tag 33432, as written by the author",
     "embedding": "the image's vector, L2-normalised",
-    "log_likelihood": "of the embedding under the mixture, in nats",
+    "log_likelihood": "of the embedding under the mixture, in nats; of other detectors, a negative distance",
     "percentile": "share of held-out reference images that score lower, in percent",
 }
 
