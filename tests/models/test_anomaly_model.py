@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from imgmine.models.anomaly_fit import FitSettings, fit_anomaly_model
+from imgmine.models.anomaly_fit import FitSettings, ReferenceTooSmall, fit_anomaly_model
 from imgmine.models.anomaly_model import PARAMETERS_FILE, REPORT_FILE, AnomalyModel, AnomalyModelError
 from imgmine.models.gmm_fit import MixtureChoices
 from tests.models.mixtures import planted, small_model
@@ -76,3 +76,8 @@ def test_missing_parts_are_named(model: AnomalyModel) -> None:
 def test_vectors_of_another_dimension_are_refused() -> None:
     with pytest.raises(AnomalyModelError, match=r"scores vectors of 4 dimensions \(of a-model-0123\)"):
         small_model(4).score(np.zeros((3, 5), np.float32))
+
+
+def test_an_empty_reference_is_refused_with_the_number_that_is_needed() -> None:
+    with pytest.raises(ReferenceTooSmall, match="0 reference images are too few: at least 100"):
+        fit_anomaly_model(np.empty((0, 0), np.float32), "x")
