@@ -45,6 +45,13 @@ class ScoreDecision(StrEnum):
     ANOMALOUS = "anomalous"
 
 
+class NsfwDecision(StrEnum):
+    """Whether a page may show an image to those who did not ask for everything."""
+
+    SHOWN = "shown"
+    HIDDEN = "hidden"
+
+
 # In words, for tables and reports: what is true of a record or file with this decision.
 RECORD_MEANINGS: Mapping[str, str] = {
     RecordDecision.KEPT: "an original; its file is in the dataset",
@@ -74,4 +81,8 @@ IMAGE_MEANINGS: Mapping[str, str] = {
 SCORE_MEANINGS: Mapping[str, str] = {
     ScoreDecision.KEPT: "usual enough among the reference images",
     ScoreDecision.ANOMALOUS: "below the percentile of the reference images",
+}
+NSFW_MEANINGS: Mapping[str, str] = {
+    NsfwDecision.SHOWN: "below the threshold: pages show it",
+    NsfwDecision.HIDDEN: "not safe for work by the threshold or more: pages hide it; it stays in the dataset",
 }

@@ -84,6 +84,42 @@ ANOMALY_SCORES = pa.schema(
     ]
 )
 
+NSFW_SCORES = pa.schema(
+    [
+        pa.field("blake2b", DIGEST, nullable=False),
+        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),
+    ]
+)
+
+PROBE_SCORES = pa.schema(
+    [
+        pa.field("blake2b", DIGEST, nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("probability", pa.float32(), nullable=False),
+    ]
+)
+
+CATEGORIES = pa.schema(
+    [
+        pa.field("blake2b", DIGEST, nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+
+# What people said, in the order in which they said it: no archive's, and never rewritten.
+LABELS = pa.schema(
+    [
+        pa.field("blake2b", DIGEST, nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("value", pa.bool_()),
+        pa.field("by", pa.string(), nullable=False),
+        pa.field("at", TIME, nullable=False),
+    ]
+)
+
 
 # Shown beside the columns in the UI and in the docs; a column of the same name means the same in every table.
 COLUMN_MEANINGS = {
@@ -123,6 +159,13 @@ COLUMN_MEANINGS = {
     "exif_copyright": "EXIF tag 33432, as written by the author",
     "embedding": "the image's vector, L2-normalised",
     "log_likelihood": "of the embedding under the mixture, in nats; of other detectors, a negative distance",
+    "probability": "by the table's model, from 0 to 1",
+    "label": "what people tagged: a word such as good",
+    "value": "whether the label applies; null takes it back",
+    "by": "who said so",
+    "at": "when it was said (UTC)",
+    "category": "the likeliest of categories.yaml; unknown where none is likely enough",
+    "source": "what told the category: zero_shot, imagenet or probe",
     "percentile": "share of held-out reference images that score lower, in percent",
 }
 
