@@ -1,6 +1,7 @@
 """The embedded model on real photographs, and the embeddings of an archive."""
 
 import hashlib
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from imgmine.decisions import ImageDecision
 from imgmine.models.cards import ModelError, find_model, load_card
-from imgmine.models.embedder import Embedder, PreviewError, embed_archive, load_embedder
+from imgmine.models.embedder import Embedder, Originals, PreviewError, embed_archive, load_embedder
 from imgmine.models.preprocessing import UnreadablePicture, read_picture
 from imgmine.models.vectors import NORM_TOLERANCE, dimension_of, invalid_rows, vectors_of
 from imgmine.store.tables import IMAGES, Provenance, embeddings_schema, to_parquet
@@ -145,6 +146,42 @@ def test_an_archive_without_images_gives_an_empty_table(embedder: Embedder) -> N
     assert dimension_of(table) == 1280
     assert vectors_of(table).shape == (0, 1280)
     assert list(embedder.embed([])) == []
+
+
+def test_the_original_is_read_where_the_model_uses_more_than_its_preview_holds(embedder: Embedder) -> None:
+    assert not embedder.wants_original(4000, 3000)
+    assert not embedder.wants_original(200, 150), "its preview is all of it"
+    assert embedder.wants_original(8000, 300), "a strip's preview has 154 pixels on its short side"
+    large = replace(embedder.card, resize=336)
+    picture = photographs()["astronaut"]
+    original = io.BytesIO()
+    picture.save(original, "PNG")
+    stored = b"before" + original.getvalue()
+    key = hashlib.blake2b(stored, digest_size=32).digest()
+    row = {"blake2b": key, "decision": ImageDecision.KEPT, "preview_shard": "previews", "width": 512, "height": 512}
+    images = pa.Table.from_pylist([{**row, "preview_offset": 0, "preview_size": 9}], schema=IMAGES)
+    place = {"blake2b": key, "shard": "files", "shard_offset": 6, "size": len(original.getvalue())}
+
+    def no_preview(key: str, at: int, size: int) -> bytes:
+        raise AssertionError("the preview is too small")
+
+    table = embed_archive(
+        "an-archive",
+        images,
+        no_preview,
+        model := Embedder(large, threads=1),
+        originals=Originals(pa.Table.from_pylist([place]), lambda key, at, size: stored[at : at + size]),
+    )
+    expected = model.embed_pictures([picture]).astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(vectors_of(table), expected)
+    with pytest.raises(PreviewError, match=r"the original of .* is damaged"):
+        embed_archive(
+            "an-archive",
+            images,
+            no_preview,
+            model,
+            originals=Originals(pa.Table.from_pylist([place]), lambda key, at, size: stored[at : at + 500]),
+        )
 
 
 def test_a_damaged_preview_is_named(embedder: Embedder, previews: list[bytes]) -> None:
