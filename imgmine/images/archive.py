@@ -19,7 +19,7 @@ from imgmine.store.publish import fingerprint
 from imgmine.store.shards import SHARD_BYTES, Member, Shard, ShardWriter
 from imgmine.store.tables import IMAGES
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def code_version(decoding: Decoding) -> str:

