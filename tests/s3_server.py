@@ -97,9 +97,9 @@ class S3Server:
                 stdout=log,
                 stderr=log,
             )
-        # Should the tests themselves be killed, the pipe closes all the same: no server outlives them.
+        # Should the tests themselves be killed, and all their group, the pipe closes all the same: no server outlives them.
         self._guard = subprocess.Popen(
-            ["sh", "-c", 'read -r _; kill -9 "$0"', str(self._process.pid)],
+            ["sh", "-c", 'trap "" HUP INT TERM; read -r _; kill -9 "$0"', str(self._process.pid)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
