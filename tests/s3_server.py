@@ -97,7 +97,7 @@ class S3Server:
                 stdout=log,
                 stderr=log,
             )
-        # Should the tests themselves be killed, and all their group, the pipe closes all the same: no server outlives them.
+        # Should the tests be killed, with all their group, the pipe closes all the same: no server outlives them.
         self._guard = subprocess.Popen(
             ["sh", "-c", 'trap "" HUP INT TERM; read -r _; kill -9 "$0"', str(self._process.pid)],
             stdin=subprocess.PIPE,
