@@ -12,6 +12,7 @@ from imgmine.archives.records import (
     RecordHead,
     WarcRecord,
     begins_record,
+    is_overtaken,
     make_record,
     parse_head,
 )
@@ -104,6 +105,10 @@ def _next_record(window: Window, position: int) -> int:
     """Return where the next sound head begins, or the end of the file. The line break before it may be damaged too."""
     while (found := window.find(b"WARC/", position)) is not None:
         position = found + 1
+        window.need(found, _USUAL_HEAD)
+        beginning = bytes(window.view(found, _USUAL_HEAD))
+        if not begins_record(beginning) or is_overtaken(beginning):
+            continue
         try:
             head = _head(window, found)
         except BadHead:

@@ -15,6 +15,7 @@ LONGEST_HEAD = 64 << 10
 
 _LONGEST_FIRST_LINE = 16
 _FIRST_LINE = re.compile(rb"WARC/\d{1,2}\.\d{1,2}[ \t]*\r?\n")
+_FIRST_LINE_INSIDE = re.compile(rb"(?<=.)" + _FIRST_LINE.pattern, re.DOTALL)
 _NEXT_RECORD = re.compile(rb"\nWARC/\d{1,2}\.\d{1,2}[ \t]*\r?\n")
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
 # What nearly all records have, in the order in which Wget, and with it all of Archiveteam, writes it.
@@ -97,6 +98,16 @@ def begins_record(content: bytes | bytearray, at: int = 0) -> bool:
             len(content) - at < _LONGEST_FIRST_LINE and content.find(b"\n", at) < 0
         )
     return 0 < len(content) - at < 5 and b"WARC/".startswith(content[at:])
+
+
+def is_overtaken(content: bytes) -> bool:
+    """Tell whether a first line of another record comes in `content` before the head that begins it ends.
+
+    For the search after damage: such a head cannot be told from noise, and reading each of many to its end would cost
+    the square of their number.
+    """
+    inside = _FIRST_LINE_INSIDE.search(content)
+    return inside is not None and _BLANK_LINE.search(content, 0, inside.start()) is None
 
 
 def parse_head(content: bytes | bytearray, at: int = 0) -> RecordHead | None:

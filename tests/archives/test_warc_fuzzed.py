@@ -1,5 +1,7 @@
 """What `make fuzz` found in the reader of WARC files."""
 
+import time
+
 import pytest
 
 from tests.archives.warc_files import Kind, WarcFile, damages_of, example, read, records_of
@@ -15,3 +17,17 @@ def test_a_file_may_begin_with_any_byte_where_a_frame_should(kind: Kind, byte: b
     found = read(file.data)
     assert records_of(found) == file.written
     assert [(item.offset, item.length) for item in damages_of(found)] == [damage]
+
+
+@pytest.mark.parametrize(
+    "noise", [b"boWARC/1.1\r\n", b"WARC/", b"WARC/1.1\r\n\r\n", b"WARC/1.1\r\nContent-Length: 9\r\n"]
+)
+def test_noise_full_of_first_lines_costs_its_size_not_its_square(noise: bytes) -> None:
+    file = WarcFile(Kind.PLAIN)
+    file.add(example(1))
+    file.add_raw(noise * (1_000_000 // len(noise)) + b"\r\n\r\n")
+    file.add(example(2))
+    begin = time.process_time()
+    found = read(file.data)
+    assert time.process_time() - begin < 10
+    assert records_of(found) == file.written
