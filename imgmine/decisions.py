@@ -52,6 +52,27 @@ class NsfwDecision(StrEnum):
     HIDDEN = "hidden"
 
 
+class ProbeDecision(StrEnum):
+    """Whether a label is likely to apply to an image."""
+
+    YES = "yes"
+    NO = "no"
+
+
+class CategoryDecision(StrEnum):
+    """Whether the likeliest category of an image is likely enough to be called its category."""
+
+    NAMED = "named"
+    UNKNOWN = "unknown"
+
+
+class WatermarkDecision(StrEnum):
+    """Whether an image shows the mark of somebody who claims it."""
+
+    KEPT = "kept"
+    WATERMARKED = "watermarked"
+
+
 # In words, for tables and reports: what is true of a record or file with this decision.
 RECORD_MEANINGS: Mapping[str, str] = {
     RecordDecision.KEPT: "an original; its file is in the dataset",
@@ -81,6 +102,22 @@ IMAGE_MEANINGS: Mapping[str, str] = {
 SCORE_MEANINGS: Mapping[str, str] = {
     ScoreDecision.KEPT: "usual enough among the reference images",
     ScoreDecision.ANOMALOUS: "below the percentile of the reference images",
+}
+WATERMARK_MEANINGS: Mapping[str, str] = {
+    WatermarkDecision.KEPT: "no watermark was found",
+    WatermarkDecision.WATERMARKED: "a watermark, as probable as the threshold or more",
+}
+PROBE_MEANINGS: Mapping[str, str] = {
+    ProbeDecision.YES: "the label is more likely to apply than not",
+    ProbeDecision.NO: "the label is less likely to apply than not",
+}
+CATEGORY_MEANINGS: Mapping[str, str] = {
+    CategoryDecision.NAMED: "the category is likely enough",
+    CategoryDecision.UNKNOWN: "no category is likely enough; the likeliest is told",
+}
+# Of the tables beside the funnel, see `imgmine.store.tables.JUDGEMENTS`.
+JUDGEMENT_MEANINGS: Mapping[str, Mapping[str, str]] = {
+    "watermark_scores": WATERMARK_MEANINGS,
 }
 NSFW_MEANINGS: Mapping[str, str] = {
     NsfwDecision.SHOWN: "below the threshold: pages show it",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
-from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, RECORDS, embeddings_schema
+from imgmine.decisions import JUDGEMENT_MEANINGS, ImageDecision, RecordDecision, ScoreDecision
+from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, RECORDS, embeddings_schema
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = {
@@ -15,8 +15,14 @@ SCHEMAS = {
     "images": IMAGES,
     "embeddings": embeddings_schema(1),
     "anomaly_scores": ANOMALY_SCORES,
+    **JUDGEMENTS,
 }
-DECISIONS = {"records": RecordDecision, "images": ImageDecision, "anomaly_scores": ScoreDecision}
+DECISIONS = {
+    **{table: list(meanings) for table, meanings in JUDGEMENT_MEANINGS.items()},
+    "records": list(RecordDecision),
+    "images": list(ImageDecision),
+    "anomaly_scores": list(ScoreDecision),
+}
 
 
 def section(table: str) -> str:
@@ -26,7 +32,7 @@ def section(table: str) -> str:
 
 @pytest.mark.parametrize("table", SCHEMAS)
 def test_the_document_of_the_tables_has_every_column_and_decision_in_order(table: str) -> None:
-    decisions = [decision.value for decision in DECISIONS.get(table, ())]
+    decisions = [str(decision) for decision in DECISIONS.get(table, ())]
     assert re.findall(r"^\| `(\w+)` \|", section(table), re.M) == [*SCHEMAS[table].names, *decisions]
 
 

@@ -27,9 +27,9 @@ from imgmine.dataset.relations import archive_table, archives_in, connect, datas
 from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
 from imgmine.errors import ImgmineError
 from imgmine.store.base import NotInStore, Store
-from imgmine.store.tables import DIGEST, table_key
+from imgmine.store.tables import DIGEST, JUDGEMENTS, table_key
 
-_SEARCHED = ("records", "files", "images", "anomaly_scores")
+_SEARCHED = ("records", "files", "images", "anomaly_scores", *JUDGEMENTS)
 _TAKEN = frozenset({RecordDecision.KEPT, RecordDecision.DUPLICATE})
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
@@ -132,6 +132,16 @@ class ScoreStory:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgementStory:
+    """One row of a table beside the funnel: the table's name, the decision if any, what else the row has by column."""
+
+    archive: str
+    table: str
+    decision: str | None
+    values: tuple[tuple[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Who owns a file in the dataset as it was last published, and how many archives had it then."""
 
@@ -147,6 +157,7 @@ class PictureStory:
     files: tuple[FileStory, ...]
     images: tuple[ImageStory, ...]
     scores: tuple[ScoreStory, ...]
+    judgements: tuple[JudgementStory, ...]
     owner: Owner | None
 
 
@@ -255,6 +266,7 @@ class _Library:
             files=tuple(self._file(row) for row in self._rows_of("files", digest)),
             images=tuple(self._image(row) for row in self._rows_of("images", digest)),
             scores=tuple(self._score(row) for row in self._rows_of("anomaly_scores", digest)),
+            judgements=tuple(_judgement(table, row) for table in JUDGEMENTS for row in self._rows_of(table, digest)),
             owner=Owner(**owner[0]) if owner else None,
         )
 
@@ -325,6 +337,11 @@ class _Library:
                 return False
             digests = pq.read_table(table, columns=["blake2b"]).column("blake2b")
             return bool(pc.index(digests, pa.scalar(digest, DIGEST)).as_py() >= 0)
+
+
+def _judgement(table: str, row: dict[str, Any]) -> JudgementStory:
+    values = tuple((name, value) for name, value in row.items() if name not in ("archive", "blake2b", "decision"))
+    return JudgementStory(row["archive"], table, row.get("decision"), values)
 
 
 def _fetch_command(address: str, row: dict[str, Any]) -> str:

@@ -11,12 +11,13 @@ from imgmine.dataset.explain import (
     Explanation,
     FileStory,
     ImageStory,
+    JudgementStory,
     PictureStory,
     QueryKind,
     RecordStory,
     ScoreStory,
 )
-from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
+from imgmine.decisions import JUDGEMENT_MEANINGS, ImageDecision, RecordDecision, ScoreDecision
 
 RECORD_RULES: Mapping[RecordDecision, str] = MappingProxyType(
     {
@@ -159,7 +160,9 @@ def _picture_lines(story: PictureStory) -> Iterator[str]:
         yield f"  in {kept.archive}"
         image = next((image for image in story.images if image.archive == kept.archive), None)
         score = next((score for score in story.scores if score.archive == kept.archive), None)
-        yield from _indented(_facts([*_file_facts(kept), *_image_facts(image, kept), *_score_facts(score, image)]), 4)
+        judgements = [_judgement_fact(told) for told in story.judgements if told.archive == kept.archive]
+        facts = [*_file_facts(kept), *_image_facts(image, kept), *_score_facts(score, image), *judgements]
+        yield from _indented(_facts(facts), 4)
     owner = story.owner
     if owner is None:
         yield "  owner: not in the dataset's tables yet; materialize `dataset`"
@@ -212,6 +215,18 @@ def _score_facts(score: ScoreStory | None, image: ImageStory | None) -> list[tup
             f"(log-likelihood {score.log_likelihood:.2f}, percentile {score.percentile:.2f})",
         )
     ]
+
+
+def _judgement_fact(told: JudgementStory) -> tuple[str, str]:
+    values = ", ".join(
+        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in told.values
+        if value is not None
+    )
+    name = told.table.removesuffix("_scores")
+    if told.decision is None:
+        return name, values
+    return name, f"{told.decision}: {JUDGEMENT_MEANINGS[told.table][told.decision]} ({values})"
 
 
 def _facts(facts: Iterable[tuple[str, str | None]]) -> Iterator[str]:

@@ -102,6 +102,19 @@ def check_funnel(
     return problems
 
 
+def check_judgement(
+    called: str, judgement: pa.Table, embeddings: pa.Table, known: Collection[str]
+) -> list[FunnelProblem]:
+    """Return where a table beside the funnel has not one row for each vector, or a decision that is not `known`.
+
+    `called` is the table's name; of `embeddings` only `blake2b` is needed.
+    """
+    return [
+        *_check_decisions(called, judgement, known),
+        *_check_stage(called, judgement, called, embeddings["blake2b"], "embeddings"),
+    ]
+
+
 def _kinds(files: pa.Table) -> pa.ChunkedArray:
     pictures = pc.starts_with(files["media_type"], "image/")
     originals = pc.if_else(pictures, PICTURE, VIDEO)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from imgmine.dataset.archives import ARCHIVES
 from imgmine.dataset.ownership import OWNERSHIP
-from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, RECORDS, embeddings_schema
+from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, RECORDS, embeddings_schema
 
 # The tables of which each archive has a part, and those of which there is one file for all.
 ARCHIVE_TABLES: Mapping[str, pa.Schema] = MappingProxyType(
@@ -22,6 +22,7 @@ ARCHIVE_TABLES: Mapping[str, pa.Schema] = MappingProxyType(
         "images": IMAGES,
         "embeddings": embeddings_schema(1),
         "anomaly_scores": ANOMALY_SCORES,
+        **JUDGEMENTS,
     }
 )
 DATASET_TABLES: Mapping[str, pa.Schema] = MappingProxyType({"ownership": OWNERSHIP, "archives": ARCHIVES})

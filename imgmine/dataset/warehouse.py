@@ -4,6 +4,7 @@ It is made in scratch and published whole, so nobody ever waits for a lock on it
 business (`dbt_reports/`); they live in the same file.
 
     records, files, images, embeddings, anomaly_scores   views over every archive, `archive` is their first column
+    watermark_scores and whatever is beside the funnel   likewise
     ownership(blake2b, archive, copies), archives        views of the dataset's tables
     funnel(archive, stage, decision, n)                  a table, counted when the warehouse was built
     digest(blake2b)                                      a macro: the digest as 64 hexadecimal digits

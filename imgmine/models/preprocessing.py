@@ -15,7 +15,7 @@ from imgmine.images.gate import FORMATS
 from imgmine.models.cards import Crop, Interpolation, ModelCard
 from imgmine.models.windowed_resize import resize_window
 
-_FILTERS = {
+FILTERS = {
     Interpolation.BILINEAR: Image.Resampling.BILINEAR,
     Interpolation.BICUBIC: Image.Resampling.BICUBIC,
     Interpolation.LANCZOS: Image.Resampling.LANCZOS,
@@ -63,7 +63,7 @@ def _scale_and_shift(
 
 
 def _square(picture: Image.Image, card: ModelCard) -> Image.Image:
-    resample = _FILTERS[card.interpolation]
+    resample = FILTERS[card.interpolation]
     if card.crop is Crop.SQUASH:
         return picture.resize((card.size, card.size), resample)
     size, (width, height) = card.size, picture.size

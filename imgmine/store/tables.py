@@ -6,6 +6,7 @@ What the rows mean is in the design and in `imgmine.decisions`; who fills them i
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -97,6 +98,7 @@ PROBE_SCORES = pa.schema(
         pa.field("blake2b", DIGEST, nullable=False),
         pa.field("label", pa.string(), nullable=False),
         pa.field("probability", pa.float32(), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),
     ]
 )
 
@@ -106,6 +108,7 @@ CATEGORIES = pa.schema(
         pa.field("category", pa.string(), nullable=False),
         pa.field("probability", pa.float32(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),
     ]
 )
 
@@ -118,6 +121,22 @@ LABELS = pa.schema(
         pa.field("by", pa.string(), nullable=False),
         pa.field("at", TIME, nullable=False),
     ]
+)
+
+WATERMARK_SCORES = pa.schema(
+    [
+        pa.field("blake2b", DIGEST, nullable=False),
+        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),
+    ]
+)
+
+# What else is thought of an archive's kept images: tables by `blake2b`, some with a `decision`, whose meanings are in
+# `imgmine.decisions`. They flag or hide; the funnel does not go through them.
+JUDGEMENTS: Mapping[str, pa.Schema] = MappingProxyType(
+    {
+        "watermark_scores": WATERMARK_SCORES,
+    }
 )
 
 
@@ -164,7 +183,7 @@ COLUMN_MEANINGS = {
     "value": "whether the label applies; null takes it back",
     "by": "who said so",
     "at": "when it was said (UTC)",
-    "category": "the likeliest of categories.yaml; unknown where none is likely enough",
+    "category": "the likeliest of the list of categories",
     "source": "what told the category: zero_shot, imagenet or probe",
     "percentile": "share of held-out reference images that score lower, in percent",
 }

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from imgmine.archives.item import Item, ItemFile, manifest_bytes
-from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
+from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision, WatermarkDecision
 from imgmine.store.base import Store
 from imgmine.store.publish import publish
-from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, RECORDS, Provenance, embeddings_schema
+from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, RECORDS, WATERMARK_SCORES, Provenance, embeddings_schema
 
-STAGES = ("records", "files", "images", "embeddings", "anomaly_scores")
+STAGES = ("records", "files", "images", "embeddings", "anomaly_scores", "watermark_scores")
 CAPTURED = datetime(2023, 5, 1, tzinfo=UTC)
 HASHED = {RecordDecision.KEPT, RecordDecision.DUPLICATE, RecordDecision.LESSER_COPY}
 
@@ -28,6 +28,7 @@ class Entry:
     media_type: str = "image/jpeg"
     gate: ImageDecision = ImageDecision.KEPT
     percentile: float = 50.0
+    watermark: float = 0.25
     url: str = ""
     media_id: str | None = None
     size: tuple[int, int] = (640, 480)
@@ -52,7 +53,7 @@ def put_manifest(store: Store, archive: str, publicdate: datetime | None) -> Non
 
 
 def tables_of(archive: str, entries: Sequence[Entry]) -> dict[str, pa.Table]:
-    """Return the five tables of an archive that follow from the entries."""
+    """Return the tables of an archive that follow from the entries."""
     records, files, images = [], [], []
     for number, entry in enumerate(entries):
         where = {"warc_file": f"{archive}.warc.zst", "warc_offset": 1000 * number, "warc_length": 900}
@@ -116,12 +117,14 @@ def tables_of(archive: str, entries: Sequence[Entry]) -> dict[str, pa.Table]:
     percentiles |= {entry.digest: entry.percentile for entry in entries}
     embeddings = [{"blake2b": name, "embedding": [1.0, 0.0]} for name in kept]
     scores = [_score(name, percentiles[name]) for name in kept]
+    marks = {name: entry.watermark for entry in entries for name in (entry.digest, entry.still)}
     return {
         "records": pa.Table.from_pylist(records, RECORDS),
         "files": _sorted(files, FILES),
         "images": _sorted(images, IMAGES),
         "embeddings": _sorted(embeddings, embeddings_schema(2)),
         "anomaly_scores": _sorted(scores, ANOMALY_SCORES),
+        "watermark_scores": _sorted([_watermark(name, marks[name]) for name in kept], WATERMARK_SCORES),
     }
 
 
@@ -141,6 +144,11 @@ def put_archive(
 def _score(blake2b: bytes, percentile: float) -> dict[str, Any]:
     decision = ScoreDecision.KEPT if percentile >= 5 else ScoreDecision.ANOMALOUS
     return {"blake2b": blake2b, "log_likelihood": 10 * percentile, "percentile": percentile, "decision": decision.value}
+
+
+def _watermark(blake2b: bytes, probability: float) -> dict[str, Any]:
+    decision = WatermarkDecision.KEPT if probability < 0.5 else WatermarkDecision.WATERMARKED
+    return {"blake2b": blake2b, "probability": probability, "decision": decision.value}
 
 
 def _sorted(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -21,6 +21,7 @@ ENTRIES = [
     Entry("cut", RecordDecision.TRUNCATED, url="http://i.imgur.com/klmno.png", media_id="klmno"),
     Entry("small", gate=ImageDecision.SIZE, url="https://i.imgur.com/pqrst.png"),
     Entry("odd", percentile=1, url="https://i.imgur.com/uvwxy.png"),
+    Entry("marked", watermark=0.75, url="https://i.imgur.com/vwxyz.png"),
     Entry("clip", media_type="video/mp4", url="https://i.imgur.com/zabcd.mp4"),
     Entry("page", RecordDecision.NO_MEDIA, url="https://imgur.com/a b?'c"),
 ]
@@ -193,3 +194,10 @@ def test_every_decision_has_its_rule_in_words() -> None:
     assert set(RECORD_RULES) == set(RecordDecision)
     assert set(IMAGE_RULES) == set(ImageDecision)
     assert set(SCORE_RULES) == set(ScoreDecision)
+
+
+def test_what_is_thought_of_a_picture_beside_the_funnel_is_told_and_drops_nothing(store: LocalStore) -> None:
+    text = told(store, digest("marked").hex())
+    assert "is in the dataset" in text
+    assert "watermark: watermarked: a watermark, as probable as the threshold or more (probability 0.750)" in text
+    assert "watermark: kept: no watermark was found (probability 0.250)" in told(store, digest("good").hex())

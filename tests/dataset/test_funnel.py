@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from imgmine.dataset.funnel import FUNNEL_SQL, FunnelCount, check_funnel, count_funnel
+from imgmine.dataset.funnel import FUNNEL_SQL, FunnelCount, check_funnel, check_judgement, count_funnel
 from imgmine.dataset.relations import connect
-from imgmine.decisions import ImageDecision, RecordDecision
+from imgmine.decisions import ImageDecision, RecordDecision, WatermarkDecision
 from tests.dataset.small_store import Entry, digest, tables_of
 
 ENTRIES = [
@@ -157,3 +157,14 @@ def test_a_problem_says_what_and_how_many() -> None:
     assert ("images", "pictures and stills in files that are not among the images", 2) in [
         (problem.stage, problem.message, problem.rows) for problem in problems
     ]
+
+
+def test_a_table_beside_the_funnel_has_one_row_for_each_vector_and_decisions_of_its_list() -> None:
+    tables = tables_of("a", ENTRIES)
+    marks, vectors = tables["watermark_scores"], tables["embeddings"]
+    assert check_judgement("watermark_scores", marks, vectors, WatermarkDecision) == []
+    fewer = check_judgement("watermark_scores", without(marks, 0), vectors, WatermarkDecision)
+    assert {found.stage for found in fewer} == {"watermark_scores"}
+    assert any("embeddings that are not among the watermark_scores" in found.message for found in fewer)
+    strange = check_judgement("watermark_scores", changed(marks, 0, decision="odd"), vectors, WatermarkDecision)
+    assert [found.rows for found in strange] == [1]

@@ -25,6 +25,7 @@ SCHEMAS = {
     "images": tables.IMAGES,
     "anomaly_scores": tables.ANOMALY_SCORES,
     "embeddings": embeddings_schema(4),
+    **tables.JUDGEMENTS,
 }
 SCHEMA = pa.schema([pa.field("text", pa.string()), pa.field("number", pa.int64()), pa.field("digest", pa.binary(2))])
 
