@@ -1,0 +1,219 @@
+"""The probes in use, one for each label that has enough: how they lie in the store, what they say, their card.
+
+How one is fitted is in `probe`; where labelled vectors come from is the caller's business.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imgmine.decisions import ProbeDecision
+from imgmine.errors import ImgmineError
+from imgmine.models.probe import FOLDS, LEAST, REPEATS, Probe, TooFewLabels, fit_probe, sigmoid
+from imgmine.models.vectors import vectors_of
+from imgmine.store.base import NotInStore, Store
+from imgmine.store.tables import PROBE_SCORES, Provenance, to_parquet
+
+CODE_VERSION = "1"
+FOLDER = "models/probe"
+CURRENT_KEY = f"{FOLDER}/current.json"
+PARAMETERS_FILE, REPORT_FILE, TEXT = "probes.parquet", "card.json", "CARD.md"
+LIKELY = 0.5
+# A probe that tells held-out pictures apart no better than this is hardly better than chance.
+WEAK_AUROC = 0.7
+
+_PROBES = pa.schema(
+    [
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("weights", pa.list_(pa.float64()), nullable=False),
+        pa.field("bias", pa.float64(), nullable=False),
+    ]
+)
+
+
+class NoProbes(ImgmineError):
+    """No probe is in use: nothing was labelled, or too little."""
+
+
+class ProbeModelError(ImgmineError):
+    """The stored probes cannot be read, or are asked about vectors that they were not made for."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The pictures that a label was given to, in any order: vectors (n, d) of norm 1 and whether it applies (n,)."""
+
+    vectors: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class ProbeModel:
+    """Probes by label; `weights` (labels, d), `biases` (labels,), for vectors of `embedder`.
+
+    `report` says of each label how it was fitted or why not, in JSON's types.
+    """
+
+    embedder: str
+    labels: tuple[str, ...]
+    weights: np.ndarray
+    biases: np.ndarray
+    report: Mapping[str, Any]
+
+    @cached_property
+    def version(self) -> str:
+        """Twelve hexadecimal digits of a BLAKE2b of the labels, the parameters and the embedder."""
+        digest = hashlib.blake2b("\n".join((self.embedder, *self.labels)).encode(), digest_size=6)
+        for array in (self.weights, self.biases):
+            digest.update(np.asarray(array, "<f8", order="C").tobytes())
+        return digest.hexdigest()
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the probability of each label for (n, d) vectors of norm 1: float64 (n, labels).
+
+        Raises `ProbeModelError` for another d.
+        """
+        if vectors.shape[1:] != self.weights.shape[1:]:
+            raise ProbeModelError(
+                f"The probes {self.version} are for vectors of {self.embedder}, {self.weights.shape[1:]}; these have "
+                f"the shape {vectors.shape}. Materialize probe_model again with the embedder in use."
+            )
+        return sigmoid(vectors.astype(np.float64) @ self.weights.T + self.biases)
+
+
+def fit_probes(labelled: Mapping[str, Labelled], embedder: str, about: Mapping[str, Any], seed: int = 0) -> ProbeModel:
+    """Fit a probe for each label that has enough; why another has none goes into the report. There may be no probe."""
+    probes: dict[str, Probe] = {}
+    reports: dict[str, Any] = {}
+    for label, found in sorted(labelled.items()):
+        yes = int(found.values.sum())
+        report: dict[str, Any] = {"yes": yes, "no": len(found.values) - yes}
+        try:
+            probes[label] = fit_probe(found.vectors, found.values, seed=seed)
+            report |= _report(probes[label])
+        except TooFewLabels as error:
+            report["refused"] = str(error)
+        reports[label] = report
+    dimension = next((found.vectors.shape[1] for found in labelled.values()), 0)
+    return ProbeModel(
+        embedder,
+        tuple(probes),
+        np.array([probe.weights for probe in probes.values()]).reshape(-1, dimension),
+        np.array([probe.bias for probe in probes.values()]),
+        {**about, "seed": seed, "labels": reports},
+    )
+
+
+def _report(probe: Probe) -> dict[str, Any]:
+    estimate = probe.estimate
+    return {
+        "strength": probe.strength,
+        "auroc": round(estimate.auroc, 4),
+        "auroc_spread": round(estimate.spread, 4),
+        "auroc_least": round(float(estimate.aurocs.min()), 4),
+        "folds": len(estimate.aurocs),
+        "log_loss": round(estimate.log_loss, 4),
+        "prior_log_loss": round(estimate.prior_log_loss, 4),
+    }
+
+
+def score_archive(embeddings: pa.Table, model: ProbeModel) -> pa.Table:
+    """Return the `probe_scores` of an `embeddings` table: a row for each vector and label, in the order of both."""
+    found = model.probabilities(vectors_of(embeddings)).astype(np.float32).ravel()
+    keys = embeddings["blake2b"].combine_chunks()
+    places = np.repeat(np.arange(len(keys)), len(model.labels))
+    decisions = np.where(found >= LIKELY, ProbeDecision.YES.value, ProbeDecision.NO.value)
+    return pa.Table.from_arrays(
+        [
+            keys.take(pa.array(places)),
+            pa.array(list(model.labels) * len(keys), pa.string()),
+            pa.array(found),
+            pa.array(decisions.tolist(), pa.string()),
+        ],
+        schema=PROBE_SCORES,
+    )
+
+
+def publish_probes(store: Store, model: ProbeModel) -> None:
+    """Publish the probes and their card, then say that they are in use."""
+    table = pa.Table.from_arrays(
+        [
+            pa.array(model.labels, pa.string()),
+            pa.array(model.weights.tolist(), _PROBES.field("weights").type),
+            pa.array(model.biases),
+        ],
+        schema=_PROBES,
+    )
+    report = json.dumps({"embedder": model.embedder, **model.report}, indent=1, sort_keys=True)
+    files = {
+        PARAMETERS_FILE: to_parquet(table, Provenance("probe_model", CODE_VERSION, model.version)),
+        REPORT_FILE: report.encode(),
+        TEXT: card_text(model).encode(),
+    }
+    for name, data in files.items():
+        store.put_bytes(f"{FOLDER}/{model.version}/{name}", data)
+    store.put_bytes(CURRENT_KEY, json.dumps({"version": model.version}).encode())
+
+
+def current_probes(store: Store) -> ProbeModel:
+    """Return the probes in use. Raises `NoProbes`, or `ProbeModelError` where they are damaged."""
+    try:
+        version = json.loads(store.get_bytes(CURRENT_KEY))["version"]
+        report = json.loads(store.get_bytes(f"{FOLDER}/{version}/{REPORT_FILE}"))
+        table = pq.read_table(io.BytesIO(store.get_bytes(f"{FOLDER}/{version}/{PARAMETERS_FILE}")))
+    except NotInStore:
+        raise NoProbes(
+            f"There is no probe: label at least {LEAST} pictures with a word and {LEAST} without it "
+            "(imgmine label add), then materialize probe_model."
+        ) from None
+    weights = np.array(table["weights"].to_pylist())
+    embedder = report.pop("embedder")
+    model = ProbeModel(embedder, tuple(table["label"].to_pylist()), weights, table["bias"].to_numpy(), report)
+    if model.version != version:
+        raise ProbeModelError(f"The stored probes {version} are damaged. Materialize probe_model again.")
+    return model
+
+
+def withdraw_probes(store: Store) -> None:
+    """Say that no probe is in use; former ones stay where they are."""
+    store.delete(CURRENT_KEY)
+
+
+def card_text(model: ProbeModel) -> str:
+    """Return the card, in Markdown."""
+    reports: Mapping[str, Mapping[str, Any]] = model.report["labels"]
+    lines = [
+        f"# Probes {model.version}",
+        "",
+        f"Logistic regression on the vectors of `{model.embedder}`, one probe a label, from what people labelled. A "
+        "probability holds for pictures like those labelled, in the share in which the label was given.",
+        "",
+        "| label | yes | no | AUROC | lowest fold | log loss | of the share alone | C | |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for label, report in reports.items():
+        if "refused" in report:
+            lines.append(f"| {label} | {report['yes']} | {report['no']} | | | | | | no probe: {report['refused']} |")
+            continue
+        weak = "hardly better than chance" if report["auroc"] - report["auroc_spread"] < WEAK_AUROC else ""
+        lines.append(
+            f"| {label} | {report['yes']} | {report['no']} | {report['auroc']:.3f} ± {report['auroc_spread']:.3f} "
+            f"| {report['auroc_least']:.3f} | {report['log_loss']:.3f} | {report['prior_log_loss']:.3f} "
+            f"| {report['strength']:g} | {weak} |"
+        )
+    lines += [
+        "",
+        f"The AUROC is of pictures that had no part in the fit nor in the choice of C: {FOLDS} folds, {REPEATS} times, "
+        "with pictures that are nearly the same kept together; ± is the standard deviation over the folds. It says how "
+        "well labelled pictures are told apart. Where people labelled only what was easy, it says too much.",
+        "",
+    ]
+    return "\n".join(lines)
