@@ -42,7 +42,7 @@ class MixtureChoices:
 
     components: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
     dimensions: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128)
-    covariance_types: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
+    covariance_types: tuple[CovarianceType, ...] = ("full", "spherical")
     regularisations: tuple[float, ...] = (0.01, 0.001, 0.1)
     restarts: int = 2
 
