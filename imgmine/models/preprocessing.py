@@ -29,10 +29,15 @@ class UnreadablePicture(ImgmineError):
     """These bytes are no picture that can be loaded whole."""
 
 
-def read_picture(data: bytes) -> Image.Image:
-    """Decode a picture to RGB, without applying its EXIF orientation (as previews are). Raises `UnreadablePicture`."""
+def read_picture(data: bytes, least: int | None = None) -> Image.Image:
+    """Decode a picture to RGB, without applying its EXIF orientation (as previews are). Raises `UnreadablePicture`.
+
+    With `least`, a JPEG is decoded at the smallest of its half, quarter or eighth whose sides are no shorter than that.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if least is not None:
+                picture.draft("RGB", (least, least))
             picture.load()
             return picture if picture.mode == "RGB" else picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
