@@ -57,4 +57,4 @@ kills: $(READY) ## Kill runs at random moments, KILLS=200 times (SEED=…); the 
 	$(BIN)/python -W ignore -m tests.kills --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove the environment and the demo's data
-	rm -rf $(VENV) .imgmine
+	rm -rf $(VENV) .imgmine .fuzz

@@ -15,6 +15,8 @@ MEMBER_MAGIC = b"\x1f\x8b\x08"
 # Members up to this size stay in hand until they are verified, so that a broken one is searched for the next.
 _HELD = 8 << 20
 _FEED = 64 << 10
+# A member has shown how its content begins by then: its header is short, and a code table has at most some 300 bytes.
+_BEGINNING = 4 << 10
 _GZIP_HEADER = 31  # zlib's way to ask for gzip with the largest window
 
 
@@ -99,7 +101,7 @@ def _is_record(window: Window, position: int) -> bool:
     decoded = 0
     while not inflate.eof and at - position < _HELD and decoded < _HELD:
         window.need(at, 1)
-        fed = min(window.end - at, _FEED)
+        fed = min(window.end - at, _FEED if decoded else _BEGINNING)
         if fed <= 0:
             return False
         try:
@@ -109,6 +111,7 @@ def _is_record(window: Window, position: int) -> bool:
         at += fed - len(inflate.unused_data) - len(inflate.unconsumed_tail)
         decoded += len(chunk)
         begun = begun if len(begun) >= 5 else begun + chunk[:5]
-        if len(begun) >= 5 and not begun.startswith(b"WARC/"):
+        # Without this noise full of magic numbers would have each of them read to the end, as a header without one.
+        if not begun.startswith(b"WARC/") and (len(begun) >= 5 or at - position >= _BEGINNING):
             return False
     return begun.startswith(b"WARC/")

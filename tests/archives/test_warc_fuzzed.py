@@ -20,12 +20,20 @@ def test_a_file_may_begin_with_any_byte_where_a_frame_should(kind: Kind, byte: b
 
 
 @pytest.mark.parametrize(
-    "noise", [b"boWARC/1.1\r\n", b"WARC/", b"WARC/1.1\r\n\r\n", b"WARC/1.1\r\nContent-Length: 9\r\n"]
+    ("kind", "noise"),
+    [
+        (Kind.PLAIN, b"boWARC/1.1\r\n"),
+        (Kind.PLAIN, b"WARC/"),
+        (Kind.PLAIN, b"WARC/1.1\r\n\r\n"),
+        (Kind.PLAIN, b"WARC/1.1\r\nContent-Length: 9\r\n"),
+        (Kind.GZIP, b"\x1f\x8b\x08"),
+        (Kind.ZSTD, b"\x28\xb5\x2f\xfd"),
+    ],
 )
-def test_noise_full_of_first_lines_costs_its_size_not_its_square(noise: bytes) -> None:
-    file = WarcFile(Kind.PLAIN)
+def test_noise_full_of_beginnings_costs_its_size_not_its_square(kind: Kind, noise: bytes) -> None:
+    file = WarcFile(kind)
     file.add(example(1))
-    file.add_raw(noise * (1_000_000 // len(noise)) + b"\r\n\r\n")
+    file.add_raw(b"-" + noise * (300_000 // len(noise)) + b"\r\n\r\n")
     file.add(example(2))
     begin = time.process_time()
     found = read(file.data)
