@@ -24,7 +24,7 @@ CODE_VERSION = "2"
 _VALIDATION_SHARE = 0.2
 _CALIBRATION_SHARE = 0.2
 # A picture of the fit scores higher than a held-out one this often: the detector knows its pictures by heart.
-_OVERFIT_SHARE = 0.65
+_OVERFIT_SHARE = 0.7
 # The fewest rows that a detector without a choice is fitted to.
 _LEAST_FITTED = 20
 
