@@ -47,7 +47,7 @@ corpus: $(READY) ## Fetch the files that break decoders, and print what becomes 
 	$(BIN)/python bench/corpus.py
 
 $(FUZZ_READY): $(READY)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]' || echo "atheris does not install here; cases will not be guided by coverage."
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]' || echo "atheris does not install here; cases will not be guided by coverage."
 	@touch $(FUZZ_READY)
 
 fuzz: $(FUZZ_READY) ## Fuzz what reads hostile bytes: CASES=100000 each, TARGETS="warc http …", SEED=…
