@@ -1,7 +1,7 @@
 """The floor: the sum of what no miner can leave out, in C libraries called on bytes whose places are known beforehand.
 
 Bare zstandard for each frame, BLAKE2b for each body that ours hashes, libjpeg-turbo (simplejpeg) for each JPEG whose
-pixels the gate must see and Pillow's decoder for other formats, the reduction to 256 pixels that `imgmine` makes,
+pixels the gate must see and Pillow's decoder for other formats, the reduction to 448 pixels that `imgmine` makes,
 libjpeg-turbo for the preview, and plain writes. Nothing is parsed, chosen, checked or isolated; no tables, no tar
 headers, no perceptual hash.
 """

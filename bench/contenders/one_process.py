@@ -19,7 +19,7 @@ from PIL import Image
 from stages import Stages, job
 from warcio.archiveiterator import ArchiveIterator
 
-_SIDE, _LEAST, _QUALITY = 256, 128, 90
+_SIDE, _LEAST, _QUALITY = 448, 128, 90
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def listed(cdx: Path) -> set[str]:
 
 
 def preview_of(body: bytes, suffix: str) -> bytes | None:
-    """Return the 256-pixel JPEG of a picture that passes, None for others."""
+    """Return the 448-pixel JPEG of a picture that passes, None for others."""
     try:
         picture = frame_of(body) if suffix in {".mp4", ".webm"} else Image.open(io.BytesIO(body))
         picture.load()

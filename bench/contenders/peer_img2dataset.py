@@ -1,4 +1,4 @@
-"""img2dataset, fed over loopback with the originals that ours accepts, ready as files: resize to 256, WebDataset out.
+"""img2dataset, fed over loopback with the originals that ours accepts, ready as files: resize to 448, WebDataset out.
 
 It runs in an environment of its own. Reading the archive, choosing originals and dropping pictures are spared it, and
 it decodes with OpenCV, which judges more leniently than Pillow.
@@ -21,7 +21,7 @@ def main() -> None:
             url_list=task["urls"],
             output_folder=str(out),
             output_format="webdataset",
-            image_size=256,
+            image_size=448,
             resize_mode="keep_ratio",
             resize_only_if_bigger=True,
             encode_quality=90,

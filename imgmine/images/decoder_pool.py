@@ -40,10 +40,11 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_AREN
 _KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 
 # What an iteration may have under way before its oldest request is answered, so that one slow file does not stop the
-# others. A preview is tens of KB and under 2 MiB always; a still is seldom over 16 MiB.
+# others. A preview is some 80 KB and under 3 MiB always (4096 × 448 pixels of noise: 2 MB); a still
+# is seldom over 16 MiB.
 IN_FLIGHT = 128 << 20
 _LEAST_IN_FLIGHT_EACH = 4 << 20
-_MOST_PREVIEW = 2 << 20
+_MOST_PREVIEW = 3 << 20
 _LARGE_STILL = 16 << 20
 _RESULT = 4 << 10  # a result without its bytes
 

@@ -12,4 +12,7 @@ class Decoding(StrEnum):
     EXACT = "exact"
     """Every pixel."""
     SCALED = "scaled"
-    """JPEGs at a half, a quarter or an eighth, as libjpeg decodes them; never less than twice the preview's size."""
+    """JPEGs at a half, a quarter or an eighth, as libjpeg decodes them; never less than the preview's size.
+
+    That applies from 896 pixels on the short side on.
+    """

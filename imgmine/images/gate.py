@@ -134,8 +134,7 @@ def _judge(picture: ImageFile.ImageFile, payload: bytes, decoding: Decoding) -> 
 def _loaded(picture: ImageFile.ImageFile, payload: bytes, decoding: Decoding) -> ImageFile.ImageFile:
     """Return the picture with its pixels, fewer of them where that is wanted. Raises what Pillow raises."""
     if decoding is Decoding.SCALED and picture.format == "JPEG":
-        width, height = preview_size(*picture.size)
-        picture.draft(None, (2 * width, 2 * height))
+        picture.draft(None, preview_size(*picture.size))
         try:
             picture.load()
         except Exception:

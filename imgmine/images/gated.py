@@ -18,7 +18,7 @@ from imgmine.decisions import ImageDecision
 from imgmine.images.decoder_pool import PictureResult
 from imgmine.images.gate import Verdict
 
-# Of an archive of 14 GiB, previews are about 1 GiB.
+# Of an archive of 14 GiB, previews are 2 to 3 GiB.
 MOST_BYTES = 4 << 30
 
 _HEAD = struct.Struct(">32sII")

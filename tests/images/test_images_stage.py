@@ -129,7 +129,7 @@ def test_the_preview_of_a_kept_picture_is_where_its_row_says(gated: GatedArchive
         preview = content[row["preview_offset"] :][: row["preview_size"]]
         picture = Image.open(io.BytesIO(preview))
         picture.load()
-        assert min(picture.size) == min(256, row["width"], row["height"])
+        assert min(picture.size) == min(448, row["width"], row["height"])
         assert 0 <= row["dhash"] < 2**64
     named = [name for shard in gated.shards for name, _, _ in shard_members(shard.path)]
     assert sorted(named) == sorted(f"{digest(payload).hex()}.jpg" for payload in KEPT)

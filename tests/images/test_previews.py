@@ -14,17 +14,17 @@ from tests.images.made_pictures import encoded, photograph
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
-        ((640, 427), (384, 256)),
-        ((427, 640), (256, 384)),
-        ((256, 256), (256, 256)),
-        ((255, 300), (255, 300)),
+        ((1200, 800), (672, 448)),
+        ((800, 1200), (448, 672)),
+        ((448, 448), (448, 448)),
+        ((447, 500), (447, 500)),
         ((128, 128), (128, 128)),
-        ((8000, 6000), (341, 256)),
+        ((8000, 6000), (597, 448)),
         ((300, 60_000), (20, 4096)),
         ((128, 60_000), (9, 4096)),
     ],
 )
-def test_the_short_side_has_256_pixels_and_nothing_is_enlarged(
+def test_the_short_side_has_448_pixels_and_nothing_is_enlarged(
     size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert preview_size(*size) == expected
@@ -33,13 +33,13 @@ def test_the_short_side_has_256_pixels_and_nothing_is_enlarged(
 @given(st.integers(1, 700_000), st.integers(1, 700_000))
 def test_any_size_gives_a_preview_that_fits_a_jpeg(width: int, height: int) -> None:
     small = preview_size(width, height)
-    assert 1 <= min(small) <= 256
+    assert 1 <= min(small) <= 448
     assert max(small) <= 4096
 
 
 def test_the_reduction_is_near_an_exact_one() -> None:
     original = photograph(size=(2400, 1600))
-    exact = np.asarray(original.resize((384, 256), Image.Resampling.BICUBIC), dtype=float)
+    exact = np.asarray(original.resize((672, 448), Image.Resampling.BICUBIC), dtype=float)
     error = np.mean((np.asarray(reduced(original), dtype=float) - exact) ** 2)
     assert 10 * np.log10(255**2 / error) > 50
 
@@ -59,11 +59,20 @@ def test_a_preview_is_a_plain_jpeg_without_the_originals_metadata() -> None:
     exif = Image.Exif()
     exif[33432] = "Ada"
     original = Image.open(
-        io.BytesIO(encoded(photograph(), "JPEG", comment=b"secret", exif=exif, icc_profile=b"p" * 200, dpi=(300, 300)))
+        io.BytesIO(
+            encoded(
+                photograph(size=(1200, 800)),
+                "JPEG",
+                comment=b"secret",
+                exif=exif,
+                icc_profile=b"p" * 200,
+                dpi=(300, 300),
+            )
+        )
     )
     payload = preview_jpeg(reduced(original))
     preview = Image.open(io.BytesIO(payload))
-    assert (preview.format, preview.mode, preview.size) == ("JPEG", "RGB", (384, 256))
+    assert (preview.format, preview.mode, preview.size) == ("JPEG", "RGB", (672, 448))
     assert set(preview.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
     plain = Image.fromarray(np.asarray(original))
     assert preview_jpeg(reduced(plain)) == payload

@@ -152,7 +152,7 @@ def test_the_original_is_read_where_the_model_uses_more_than_its_preview_holds(e
     assert not embedder.wants_original(4000, 3000)
     assert not embedder.wants_original(200, 150), "its preview is all of it"
     assert embedder.wants_original(8000, 300), "a strip's preview has 154 pixels on its short side"
-    large = replace(embedder.card, resize=336)
+    large = replace(embedder.card, resize=480)
     picture = photographs()["astronaut"]
     original = io.BytesIO()
     picture.save(original, "PNG")
