@@ -3,8 +3,10 @@
     python bench/read.py --size 300
 
 The file is written as Archiveteam's are: a dictionary in front, one zstd frame a record without a content size, for
-each response of incompressible bytes a request. The floor is bare zstandard: each frame read and decoded in one go, its
-offsets known beforehand, nothing parsed. Ours gives of each response its type, id, URL, time, exact place and length in
+each response of incompressible bytes a request. Bodies have the sizes of a mix: redirects and small pages, copies,
+pictures of 120 KB in the median, some videos; `--payload` makes them all alike, and `--file` reads another file.
+The floor is bare zstandard: each frame read and decoded in one go, its offset and its size when decoded known
+beforehand, nothing parsed. Ours gives of each response its type, id, URL, time, exact place and length in
 the file, its HTTP head parsed, its body as a memoryview. "FastWARC, equal work" gives the same as far as it can: HTTP
 parsed, the same fields, the body as bytes, offsets of all records (a length is known when the next one begins; where
 it meets a checksum late, its offset is 4 bytes off). "FastWARC, responses" skips other records and tells no length;
@@ -13,12 +15,14 @@ it meets a checksum late, its offset is 4 bytes off). "FastWARC, responses" skip
 
 import argparse
 import io
+import math
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import zstandard
 from fastwarc.stream_io import ZstdReader
@@ -32,8 +36,33 @@ _LEVEL = 9
 _UUID = "urn:uuid:{:08x}-0000-4000-8000-{:012x}"
 
 
-def records(count: int, payload: int, seed: int) -> Iterator[bytes]:
-    """A request and a response, `count` times; payloads of `payload` bytes on average."""
+class Frame(NamedTuple):
+    """Where a frame lies, and how many bytes it decodes to at most."""
+
+    offset: int
+    length: int
+    decoded: int
+
+
+def alike(payload: int) -> Callable[[random.Random], int]:
+    """Bodies of `payload` bytes, give or take a half."""
+    return lambda rng: int(payload * rng.uniform(0.5, 1.5))
+
+
+def mixed(rng: random.Random) -> int:
+    """The size of a body of an archive: 8% next to nothing, 12% pages and copies, 77% pictures, 3% videos."""
+    kind = rng.random()
+    if kind < 0.08:
+        return rng.randrange(0, 600)
+    if kind < 0.20:
+        return rng.randrange(2_000, 30_000)
+    if kind < 0.97:
+        return int(min(max(rng.lognormvariate(math.log(120_000), 1.0), 5_000), 5_000_000))
+    return rng.randrange(500_000, 6_000_000)
+
+
+def records(count: int, body_size: Callable[[random.Random], int], seed: int) -> Iterator[bytes]:
+    """A request and a response, `count` times."""
     rng = random.Random(seed)
     for number in range(count):
         url = f"https://i.imgur.com/{rng.randbytes(4).hex()[:7]}.jpg"
@@ -49,7 +78,7 @@ def records(count: int, payload: int, seed: int) -> Iterator[bytes]:
             f"GET {url[19:]} HTTP/1.1\r\nHost: i.imgur.com\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\r\n".encode()
         )
         yield _record("request", 2 * number + 1, common, "application/http;msgtype=request", request)
-        body = rng.randbytes(int(payload * rng.uniform(0.5, 1.5)))
+        body = rng.randbytes(body_size(rng))
         head = (
             "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n"
             f"Content-Length: {len(body)}\r\nLast-Modified: Tue, 02 May 2017 03:04:05 GMT\r\n"
@@ -69,30 +98,55 @@ def _record(record_type: str, number: int, fields: str, content_type: str, block
     return head.encode() + block + b"\r\n\r\n"
 
 
-def write_file(path: Path, size: int, payload: int, seed: int) -> list[tuple[int, int]]:
-    """Write a file of about `size` bytes; returns the offset and length of each record's frame."""
-    samples = [record[:1500] for record in records(400, 4096, seed + 1)]
+def write_file(path: Path, size: int, body_size: Callable[[random.Random], int], seed: int) -> list[Frame]:
+    """Write a file of at least `size` bytes; returns the frame of each record."""
+    samples = [record[:1500] for record in records(400, alike(4096), seed + 1)]
     dictionary = zstandard.train_dictionary(32 << 10, samples)
     compressor = zstandard.ZstdCompressor(_LEVEL, dict_data=dictionary, write_checksum=True, write_content_size=False)
     stored = zstandard.ZstdCompressor(_LEVEL).compress(dictionary.as_bytes())
-    places = []
+    frames = []
     with path.open("wb") as file:
         file.write(b"\x5d\x2a\x4d\x18" + len(stored).to_bytes(4, "little") + stored)
-        for record in records(max(1, size // payload), payload, seed):
+        for record in records(sys.maxsize, body_size, seed):
+            if file.tell() >= size:
+                break
             # The writer of the real files does not know a record's size beforehand, so neither does this one.
             frame = compressor.compressobj()
             data = frame.compress(record) + frame.flush()
-            places.append((file.tell(), len(data)))
+            frames.append(Frame(file.tell(), len(data), _room(len(record))))
             file.write(data)
-    return places
+    return frames
 
 
-def floor(path: Path, places: list[tuple[int, int]], largest: int) -> int:
+def frames_of(path: Path) -> list[Frame]:
+    """The frames of a file that is there, if it has one for each record."""
     with path.open("rb") as file:
+        dictionary = leading_dictionary(file)
+        decoder = zstandard.ZstdDecompressor(dict_data=zstandard.ZstdCompressionDict(dictionary or b""))
+        file.seek(0)
+        every = frozenset({"warcinfo", "request", "response", "revisit", "metadata", "resource"})
+        places = [(found.offset, found.length) for found in read_warc(file, wanted=every)]
+        frames: list[Frame] = []
+        for offset, length in places:
+            file.seek(offset)
+            frames.append(Frame(offset, length, _room(len(decoder.decompressobj().decompress(file.read(length))))))
+    return frames
+
+
+def _room(size: int) -> int:
+    """What a decoder can know of a frame's size from its blocks, each of at most 128 KiB."""
+    return (size // (128 << 10) + 1) * (128 << 10)
+
+
+def floor(path: Path, frames: list[Frame]) -> int:
+    total = 0
+    with path.open("rb", buffering=0) as file:
         prepared = zstandard.ZstdCompressionDict(leading_dictionary(file) or b"")
         decoder = zstandard.ZstdDecompressor(dict_data=prepared)
-        file.seek(places[0][0])
-        return sum(len(decoder.decompress(file.read(length), max_output_size=largest)) for _, length in places)
+        for frame in frames:
+            file.seek(frame.offset)
+            total += len(decoder.decompress(file.read(frame.length), max_output_size=frame.decoded))
+    return total
 
 
 def ours(path: Path) -> int:
@@ -156,19 +210,25 @@ def race(ways: dict[str, Callable[[], int]], rounds: int) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=300, metavar="MB", help="size of the file (default: 300)")
-    parser.add_argument("--payload", type=int, default=200, metavar="KB", help="mean size of a body (default: 200)")
+    parser.add_argument("--payload", type=int, metavar="KB", help="bodies alike, of this mean size, instead of the mix")
+    parser.add_argument("--file", type=Path, help="a .warc.zst with a frame for each record, instead of one made here")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the best counts (default: 5)")
     parser.add_argument("--seed", type=int, default=1, help="what the bytes are made from (default: 1)")
     parser.add_argument("--scratch", type=Path, help="folder for the file (default: a temporary one)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
-        path = Path(folder) / "bench.warc.zst"
-        places = write_file(path, arguments.size * 1_000_000, arguments.payload * 1_000, arguments.seed)
+        path, bodies = arguments.file, "its own bodies"
+        if path is None:
+            path = Path(folder) / "bench.warc.zst"
+            bodies = f"bodies of about {arguments.payload} KB" if arguments.payload else "bodies of the mix"
+            body_size = alike(arguments.payload * 1_000) if arguments.payload else mixed
+            frames = write_file(path, arguments.size * 1_000_000, body_size, arguments.seed)
+        else:
+            frames = frames_of(path)
         size = path.stat().st_size
-        print(f"{size / 1e6:.0f} MB, {len(places)} records, bodies of about {arguments.payload} KB")
-        largest = (arguments.payload * 1_500 // (128 << 10) + 2) * (128 << 10)
+        print(f"{size / 1e6:.0f} MB, {len(frames)} records, {bodies}")
         ways: dict[str, Callable[[], int]] = {
-            "floor: zstandard a frame": lambda: floor(path, places, largest),
+            "floor: zstandard a frame": lambda: floor(path, frames),
             "ours, HTTP parsed": lambda: ours(path),
             "FastWARC, equal work": lambda: fastwarc_equal(path),
             "FastWARC, responses": lambda: fastwarc(path),

@@ -199,7 +199,7 @@ class _Reading:
         if decision is None and response is not None:
             kind = media_type(response.body)
             complete = response.complete and found.truncated is None
-            decision = decide_on_body(len(response.body), complete, found.captured_at, kind)
+            decision = decide_on_body(response.body_length, complete, found.captured_at, kind)
         number = self.ledger.add(row, decision)
         if decision is None and response is not None and kind is not None and url.media_id is not None:
             self._add_candidate(number, url.media_id, kind, response)
@@ -259,7 +259,7 @@ def _row(warc_file: str, record: WarcRecord, media_id: str | None, response: Htt
         http_status=response.status,
         served_type=response.headers.get("content-type"),
         declared_length=response.declared_length,
-        body_length=0 if record.record_type == "revisit" else len(response.body),
+        body_length=0 if record.record_type == "revisit" else response.body_length,
     )
 
 
