@@ -115,11 +115,14 @@ CATEGORY_MEANINGS: Mapping[str, str] = {
     CategoryDecision.NAMED: "the category is likely enough",
     CategoryDecision.UNKNOWN: "no category is likely enough; the likeliest is told",
 }
-# Of the tables beside the funnel, see `imgmine.store.tables.JUDGEMENTS`.
-JUDGEMENT_MEANINGS: Mapping[str, Mapping[str, str]] = {
-    "watermark_scores": WATERMARK_MEANINGS,
-}
 NSFW_MEANINGS: Mapping[str, str] = {
     NsfwDecision.SHOWN: "below the threshold: pages show it",
     NsfwDecision.HIDDEN: "not safe for work by the threshold or more: pages hide it; it stays in the dataset",
+}
+# Of the tables beside the funnel, see `imgmine.store.tables.JUDGEMENTS`.
+JUDGEMENT_MEANINGS: Mapping[str, Mapping[str, str]] = {
+    "watermark_scores": WATERMARK_MEANINGS,
+    "nsfw_scores": NSFW_MEANINGS,
+    "probe_scores": PROBE_MEANINGS,
+    "categories": CATEGORY_MEANINGS,
 }

@@ -58,6 +58,9 @@ class Settings:
     reference: Path | None
     anomaly_percentile: float
     detector: str
+    nsfw_threshold: float
+    show_nsfw: bool
+    categories: Path | None
     discover_runs_per_tick: int
 
     @property
@@ -87,6 +90,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         environ = os.environ
     home = _folder(environ, "IMGMINE_HOME", Path(".imgmine"))
     reference = environ.get("IMGMINE_REFERENCE")
+    categories = environ.get("IMGMINE_CATEGORIES")
     return Settings(
         home=home,
         store=_store(environ.get("IMGMINE_STORE") or str(home / "store")),
@@ -105,6 +109,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         reference=Path(reference).expanduser().resolve() if reference else None,
         anomaly_percentile=_number(environ, "IMGMINE_ANOMALY_PERCENTILE", 5.0, 0.0, 100.0),
         detector=environ.get("IMGMINE_DETECTOR") or "gmm",
+        nsfw_threshold=_number(environ, "IMGMINE_NSFW_THRESHOLD", 0.2, 0.0, 1.0),
+        show_nsfw=_flag(environ, "IMGMINE_SHOW_NSFW"),
+        categories=Path(categories).expanduser().resolve() if categories else None,
         discover_runs_per_tick=int(_number(environ, "IMGMINE_DISCOVER_RUNS", 0, 0, 200)),
     )
 
@@ -129,6 +136,13 @@ def _choice(environ: Mapping[str, str], name: str, default: _Choice) -> _Choice:
         return kind(text)
     except ValueError:
         raise SettingError(f"{name}={text!r}: one of {', '.join(kind)} is wanted.") from None
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name) or "0"
+    if text not in ("0", "1"):
+        raise SettingError(f"{name}={text!r}: 0 or 1 is wanted.")
+    return text == "1"
 
 
 def _providers(environ: Mapping[str, str]) -> tuple[Provider, ...]:

@@ -12,6 +12,7 @@ from imgmine.models import scores as stage
 from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.drift import Drift, measure_drift
 from imgmine.models.published_anomaly_model import NoAnomalyModel, current_anomaly_model, require_same_embedder
+from imgmine.models.showing import Screen
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
 from imgmine.store.tables import Provenance
@@ -86,11 +87,18 @@ def anomaly_scores(
             table = stage.score_archive(vectors.read(), model, percentile)
             about = {"model": model.version, "percentile": f"{percentile:g}"}
             publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
-        yield _result(opened, archive, model, percentile, as_before, time.monotonic() - started)
+        screen = models.screen()
+        yield _result(opened, archive, model, percentile, screen, as_before, time.monotonic() - started)
 
 
 def _result(
-    store: Store, archive: str, model: AnomalyModel, percentile: float, as_before: bool, seconds: float
+    store: Store,
+    archive: str,
+    model: AnomalyModel,
+    percentile: float,
+    screen: Screen,
+    as_before: bool,
+    seconds: float,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     published = read_table(store, _NAME, archive)
     table = published.read()
@@ -105,7 +113,7 @@ def _result(
             "decisions": shown.counts_table(decisions, "decision", SCORE_MEANINGS),
             "contact sheets": shown.page(
                 {
-                    **_sheets(store, table, tables["images"]),
+                    **_sheets(store, table, tables["images"], screen),
                     "Scores": shown.histogram(scores.tolist(), model.report["score"], "images"),
                     "Percentiles": shown.histogram(
                         table["percentile"].to_pylist(), "percentile of the reference images", "images"
@@ -155,11 +163,11 @@ def _drift_result(archive: str, drift: Drift) -> dg.AssetCheckResult:
     )
 
 
-def _sheets(store: Store, scores: pa.Table, images: pa.Table) -> dict[str, str]:
+def _sheets(store: Store, scores: pa.Table, images: pa.Table, screen: Screen) -> dict[str, str]:
     """Contact sheets of the oddest and the most usual images, and of those at each threshold, with percentiles."""
     rows = (scores["blake2b"].to_pylist(), scores["log_likelihood"].to_numpy(), scores["percentile"].to_numpy())
     pages = {**odd_and_usual(*rows), "At each threshold": at_thresholds(*rows)}
     return {
-        heading: shown.sheet(captioned_samples(images, captions, store.get_range), "images")
+        heading: shown.sheet(captioned_samples(images, captions, store.get_range), "images", screen)
         for heading, captions in pages.items()
     }

@@ -5,12 +5,12 @@ has a preview of such checks: with some thousand archives its page of checks tak
 archive, a check that blocks leaves its run failed, and `dataset_statistics` looks at the shares of all archives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import dagster as dg
 import pyarrow as pa
 
-from imgmine.dataset.funnel import check_funnel
+from imgmine.dataset.funnel import check_funnel, check_judgement
 from imgmine_assets.shown import rows_table
 
 _PROBLEMS_SHOWN = 20
@@ -42,6 +42,11 @@ def result(name: str, archive: str, problems: Sequence[str], looked_at: str) -> 
 def funnel_problems(*stages: str, **tables: pa.Table) -> list[str]:
     """Return where an archive's tables, by name, do not follow from each other, as far as these stages go."""
     return [f"{found.message}: {found.rows} rows" for found in check_funnel(**tables) if found.stage in stages]
+
+
+def judgement_problems(called: str, table: pa.Table, of: pa.Table, known: Collection[str]) -> list[str]:
+    """Return where a table beside the funnel has not one row for each `blake2b` of another, or unknown decisions."""
+    return [f"{found.message}: {found.rows} rows" for found in check_judgement(called, table, of, known)]
 
 
 def allowed_difference(total: int, usual: float, tolerance: float) -> float:

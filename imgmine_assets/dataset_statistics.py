@@ -11,10 +11,13 @@ from imgmine.dataset.warehouse import WAREHOUSE_KEY
 from imgmine.scratch import scratch_folder
 from imgmine_assets import shown
 from imgmine_assets.anomaly_scores import anomaly_scores
+from imgmine_assets.categories import categories
 from imgmine_assets.checks import allowed_difference, warning
 from imgmine_assets.dataset import dataset
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import KEPT_TOLERANCE, USUALLY_KEPT, images
+from imgmine_assets.nsfw_scores import nsfw_scores
+from imgmine_assets.probe_scores import probe_scores
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
 
@@ -28,7 +31,7 @@ _TOTALS = "SELECT stage, decision, sum(n)::BIGINT AS n FROM funnel GROUP BY ALL 
 
 
 @dg.asset(
-    deps=[dataset, images, anomaly_scores],
+    deps=[dataset, images, anomaly_scores, nsfw_scores, probe_scores, categories],
     group_name="dataset",
     kinds={"duckdb"},
     owners=["team:imgmine"],

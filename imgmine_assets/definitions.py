@@ -7,6 +7,7 @@ import dagster as dg
 
 from imgmine.settings import Settings, load_settings
 from imgmine_assets.anomaly_scores import anomaly_scores
+from imgmine_assets.categories import categories_of
 from imgmine_assets.console import concise_console
 from imgmine_assets.dataset import dataset
 from imgmine_assets.dataset_statistics import dataset_statistics
@@ -17,6 +18,10 @@ from imgmine_assets.failed_archives import no_archive_left_failed
 from imgmine_assets.gmm_model import gmm_model
 from imgmine_assets.images import build_images
 from imgmine_assets.jobs import ALL_JOBS
+from imgmine_assets.labels import labels
+from imgmine_assets.nsfw_scores import nsfw_scores
+from imgmine_assets.probe_model import probe_model
+from imgmine_assets.probe_scores import probe_scores
 from imgmine_assets.raw_archives import raw_archives
 from imgmine_assets.unique_files import build_unique_files
 from resources.archive_org import ArchiveOrgResource
@@ -55,6 +60,9 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             reference=str(settings.reference) if settings.reference else None,
             anomaly_percentile=settings.anomaly_percentile,
             detector=settings.detector,
+            nsfw_threshold=settings.nsfw_threshold,
+            show_nsfw=settings.show_nsfw,
+            categories=str(settings.categories) if settings.categories else None,
         ),
     }
 
@@ -71,6 +79,11 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             embeddings_of(settings.embedder, settings.models),
             gmm_model,
             anomaly_scores,
+            nsfw_scores,
+            labels,
+            probe_model,
+            probe_scores,
+            categories_of(settings.categories),
             dataset,
             dataset_statistics,
             dbt_reports,

@@ -23,6 +23,7 @@ from imgmine.models.published_anomaly_model import (
     version_folder,
 )
 from imgmine.models.reference import Reference, chosen_archives, reference_from_folder, sample_embeddings
+from imgmine.models.showing import Screen
 from imgmine.store.base import Store
 from imgmine.store.publish import fingerprint, read_table
 from imgmine_assets import shown
@@ -34,7 +35,8 @@ from resources.decoders import DecodersResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
 
-_THUMBNAIL = 128
+# No smaller: what is safe to show is told from it.
+_THUMBNAIL = 256
 
 
 class GmmConfig(dg.Config):
@@ -94,7 +96,7 @@ def gmm_model(
         card = anomaly_card(model, models.anomaly_percentile)
         if not as_before:
             publish_anomaly_model(opened, model, card)
-        sheets = _sheets(opened, model, reference, pool, config.seed)
+        sheets = _sheets(opened, model, reference, pool, config.seed, models.screen())
     return _result(opened, model, card, sheets, reference, as_before, time.monotonic() - started)
 
 
@@ -188,7 +190,7 @@ def _checks(model: AnomalyModel, reference: Reference) -> Iterator[dg.AssetCheck
 
 
 def _sheets(
-    store: Store, model: AnomalyModel, reference: Reference, pool: DecoderPool | None, seed: int
+    store: Store, model: AnomalyModel, reference: Reference, pool: DecoderPool | None, seed: int, screen: Screen
 ) -> dict[str, str]:
     """The reference's own oddest and most usual pictures: whether what is in it belongs there."""
     scores = model.score(reference.vectors)
@@ -196,7 +198,7 @@ def _sheets(
     captions = {key: caption for page in pages.values() for key, caption in page.items()}
     pictures = _folder_pictures(reference, captions, pool) if pool else _stored_pictures(store, captions, seed)
     return {
-        heading: shown.sheet([pictures[key] for key in page if key in pictures], "pictures")
+        heading: shown.sheet([pictures[key] for key in page if key in pictures], "pictures", screen)
         for heading, page in pages.items()
     }
 

@@ -11,6 +11,7 @@ from imgmine.images import archive as stage
 from imgmine.images.decoder_pool import DecoderPool
 from imgmine.images.decoding import Decoding
 from imgmine.images.samples import dropped_samples, kept_samples
+from imgmine.models.showing import Screen
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.placement import misplaced
@@ -23,6 +24,7 @@ from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
 from imgmine_assets.unique_files import unique_files
 from resources.decoders import DecodersResource
+from resources.models import ModelsResource
 from resources.store import StoreResource
 
 _NAME = "images"
@@ -32,7 +34,7 @@ USUALLY_KEPT, KEPT_TOLERANCE = 0.76, 0.10
 
 
 def _images(
-    context: dg.AssetExecutionContext, store: StoreResource, decoders: DecodersResource
+    context: dg.AssetExecutionContext, store: StoreResource, decoders: DecodersResource, models: ModelsResource
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The gate: Pillow loads it whole, its mode is RGB, both sides have at least 128 pixels. Each drop has its reason.
 
@@ -74,7 +76,7 @@ def _images(
                     log_progress(context.log, "publish"),
                 )
             known.remove()
-            sheets = _sheets(opened, archive, files.read(), scratch, pool)
+            sheets = _sheets(opened, archive, files.read(), scratch, pool, models.screen())
         return _result(opened, archive, sheets, as_before, time.monotonic() - started)
 
 
@@ -103,15 +105,19 @@ def build_images(decoding: Decoding) -> dg.AssetsDefinition:
 images = build_images(Decoding.EXACT)
 
 
-def _sheets(store: Store, archive: str, files: pa.Table, scratch: Path, decoders: DecoderPool) -> dict[str, str]:
+def _sheets(
+    store: Store, archive: str, files: pa.Table, scratch: Path, decoders: DecoderPool, screen: Screen
+) -> dict[str, str]:
     """Contact sheets of kept and of dropped pictures, under their headings."""
     table = read_table(store, _NAME, archive).read()
     kept = kept_samples(table, store.get_range)
     dropped = dropped_samples(table, files, store.get_range, scratch, decoders=decoders)
     passed = shown.count_values(table, "decision")[ImageDecision.KEPT]
     return {
-        f"Kept: {len(kept)} of {passed}": shown.sheet(kept, "kept pictures"),
-        f"Dropped: {len(dropped)} of {table.num_rows - passed}, and why": shown.sheet(dropped, "dropped pictures"),
+        f"Kept: {len(kept)} of {passed}": shown.sheet(kept, "kept pictures", screen),
+        f"Dropped: {len(dropped)} of {table.num_rows - passed}, and why": shown.sheet(
+            dropped, "dropped pictures", screen
+        ),
     }
 
 

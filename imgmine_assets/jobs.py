@@ -1,27 +1,35 @@
-"""The jobs: mine one archive, fit the mixture, score one archive, make the statistics."""
+"""The jobs: mine one archive, fit the mixture and the probes, score one archive, make the statistics."""
 
 import dagster as dg
 
 from imgmine_assets.partitions import archives
 
+# What is told from an archive's vectors alone.
+_BY_VECTORS = ("anomaly_scores", "probe_scores", "categories")
+
 mine_archive = dg.define_asset_job(
     "mine_archive",
-    dg.AssetSelection.assets("raw_archives", "unique_files", "images", "embeddings", "anomaly_scores"),
+    dg.AssetSelection.assets("raw_archives", "unique_files", "images", "nsfw_scores", "embeddings", *_BY_VECTORS),
     partitions_def=archives,
-    description="One archive, from the Internet Archive to scored images (scored where a mixture has been fitted).",
+    description="One archive, from the Internet Archive to scored images (scored where there are models to score by).",
 )
 score_archive = dg.define_asset_job(
     "score_archive",
-    dg.AssetSelection.assets("anomaly_scores"),
+    dg.AssetSelection.assets("nsfw_scores", *_BY_VECTORS),
     partitions_def=archives,
-    description="Scores one archive again, as after a new mixture or another percentile.",
+    description="Scores one archive again, as after a new mixture, new labels, another threshold or list.",
 )
 fit_gmm = dg.define_asset_job(
     "fit_gmm", dg.AssetSelection.assets("gmm_model"), description="Fits the mixture to the reference images."
+)
+fit_probe = dg.define_asset_job(
+    "fit_probe",
+    dg.AssetSelection.assets("labels", "probe_model"),
+    description="Fits the probes to what people labelled.",
 )
 statistics = dg.define_asset_job(
     "statistics",
     dg.AssetSelection.assets("dataset").downstream(),
     description="Ownership across archives, the warehouse, and dbt's reports on it.",
 )
-ALL_JOBS = (mine_archive, score_archive, fit_gmm, statistics)
+ALL_JOBS = (mine_archive, score_archive, fit_gmm, fit_probe, statistics)

@@ -40,6 +40,24 @@ def at_thresholds(keys: Sequence[bytes], scores: np.ndarray, percentiles: np.nda
     return shown
 
 
+def just_above(keys: Sequence[bytes], probabilities: np.ndarray, thresholds: Sequence[float]) -> Captions:
+    """Return, for each threshold, the up to 8 pictures just above it, each in one place, with their probability."""
+    order = _order(keys, probabilities)
+    ranked = probabilities[order]
+    shown: Captions = {}
+    for threshold in thresholds:
+        first = int(np.searchsorted(ranked, threshold))
+        for row in order[first : first + AT_A_THRESHOLD]:
+            shown.setdefault(keys[row], f">{threshold:g}: {probabilities[row]:.2f}")
+    return shown
+
+
+def likeliest(keys: Sequence[bytes], probabilities: np.ndarray, count: int = ENDS) -> Captions:
+    """Return the pictures of the highest probability, each with it."""
+    order = _order(keys, probabilities)[::-1][:count]
+    return {keys[row]: f"{probabilities[row]:.2f}" for row in order}
+
+
 def _order(keys: Sequence[bytes], scores: np.ndarray) -> np.ndarray:
     return np.array(sorted(range(len(keys)), key=lambda row: (scores[row], keys[row])), np.intp)
 

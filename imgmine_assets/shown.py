@@ -16,6 +16,7 @@ from PIL import Image
 
 from imgmine.images.contact_sheet import contact_sheet
 from imgmine.images.samples import Sample
+from imgmine.models.showing import Screen
 from imgmine.store.base import Store
 from imgmine.store.publish import PublishedTable
 from imgmine.store.tables import COLUMN_MEANINGS
@@ -123,9 +124,16 @@ def data_uri(data: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
-def sheet(samples: Sequence[Sample], what: str) -> str:
-    """A contact sheet in Markdown, or a line where there is nothing to show."""
-    return picture(contact_sheet(samples), "image/webp", what) if samples else f"There are no {what}."
+def sheet(samples: Sequence[Sample], what: str, screen: Screen) -> str:
+    """A contact sheet in Markdown, or a line where there is nothing to show.
+
+    What `screen` does not let be shown has a crossed cell above its caption; a line below says how many.
+    """
+    if not samples:
+        return f"There are no {what}."
+    found = screen.screen([payload for payload, _ in samples])
+    cells = [(payload, caption) for payload, (_, caption) in zip(found.pictures, samples, strict=True)]
+    return "\n\n".join(filter(None, [picture(contact_sheet(cells), "image/webp", what), found.note]))
 
 
 def histogram(values: Sequence[float], label: str, counted: str) -> str:

@@ -1,11 +1,16 @@
 """The models: which embedder is in use, and what the anomaly model is fitted to and decides by."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
 
+from imgmine.models.cards import ModelCard, find_model, load_card
 from imgmine.models.embedder import Embedder, load_embedder
+from imgmine.models.nsfw import NsfwModel, NsfwNotInstalled
 from imgmine.models.providers import Provider
+from imgmine.models.showing import Screen
 
 
 class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -14,7 +19,8 @@ class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     `providers` run it, in their order of preference; the best of those that are there where it is empty.
     `reference` is a folder of good images for the mixture, or None: then a sample of the dataset's own serves.
     `detector` is the anomaly model: the mixture or another (`imgmine.models.detectors.kinds`). `anomaly_percentile` is
-    the percentile of held-out reference images below which an image is anomalous.
+    the percentile of held-out reference images below which an image is anomalous. Pages show what is below
+    `nsfw_threshold`, or everything if `show_nsfw`; `categories` is the file of their list, where it is not imgmine's.
     """
 
     embedder: str
@@ -23,12 +29,42 @@ class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     reference: str | None
     anomaly_percentile: float
     detector: str
+    nsfw_threshold: float
+    show_nsfw: bool
+    categories: str | None
 
     def load_embedder(self) -> Embedder:
         """Load the embedding model. Raises `ModelError`."""
         return load_embedder(self.embedder, models=Path(self.folder), providers=self.providers)
 
+    def load_card(self) -> ModelCard:
+        """Return the card of the embedding model, checked. Raises `ModelError`."""
+        return load_card(find_model(self.embedder, Path(self.folder)))
+
+    def load_nsfw(self) -> NsfwModel:
+        """Load the NSFW model; a process loads it once. Raises `NsfwNotInstalled` and `ModelError`."""
+        return _nsfw(tuple(self.providers))
+
+    def screen(self) -> Screen:
+        """Return what decides which pictures a page may show."""
+        if self.show_nsfw:
+            return Screen(self.nsfw_threshold, show_all=True, judge=None)
+        try:
+            return Screen(self.nsfw_threshold, show_all=False, judge=self.load_nsfw())
+        except NsfwNotInstalled:
+            return Screen(self.nsfw_threshold, show_all=False, judge=None)
+
+    @property
+    def category_file(self) -> Path | None:
+        """The file of the list of categories, where it is not the one that comes with imgmine."""
+        return Path(self.categories) if self.categories else None
+
     @property
     def reference_folder(self) -> Path | None:
         """The folder of good images, where there is one."""
         return Path(self.reference) if self.reference else None
+
+
+@lru_cache(maxsize=1)
+def _nsfw(providers: Sequence[Provider]) -> NsfwModel:
+    return NsfwModel(providers=providers)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imgmine.decisions import JUDGEMENT_MEANINGS, ImageDecision, RecordDecision, ScoreDecision
-from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, RECORDS, embeddings_schema
+from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, LABELS, RECORDS, embeddings_schema
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = {
@@ -16,6 +16,7 @@ SCHEMAS = {
     "embeddings": embeddings_schema(1),
     "anomaly_scores": ANOMALY_SCORES,
     **JUDGEMENTS,
+    "labels": LABELS,
 }
 DECISIONS = {
     **{table: list(meanings) for table, meanings in JUDGEMENT_MEANINGS.items()},

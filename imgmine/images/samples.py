@@ -21,7 +21,8 @@ Sample = tuple[bytes | None, str]
 ReadMember = Callable[[str, int, int], bytes]
 """From a shard's key, an offset and a size to the bytes."""
 
-_THUMBNAIL = 128
+# No smaller: what is safe to show is told from it, and of 128 pixels wrongly (by up to 0.7).
+_THUMBNAIL = 256
 _LARGEST_SHOWN = 32 << 20
 
 

@@ -20,6 +20,18 @@ class VectorError(ImgmineError):
     """A vector is not finite, not of norm 1, or not of the dimension that is wanted."""
 
 
+def require_embedder(found: str, wanted: str, archive: str, again: str) -> None:
+    """Raise `VectorError` where an archive's vectors are of another model than the one that is wanted.
+
+    `again` is the asset that would make them fit, beside `embeddings`.
+    """
+    if found != wanted:
+        raise VectorError(
+            f"{archive}: the vectors are of {found}, wanted are vectors of {wanted}. Materialize embeddings of this "
+            f"archive, or {again}, again with one embedder."
+        )
+
+
 def normalise(vectors: np.ndarray) -> np.ndarray:
     """Return (n, d) vectors scaled to an L2 norm of 1, as float32. Raises `VectorError` where one has no direction."""
     norms: np.ndarray = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)

@@ -136,6 +136,9 @@ WATERMARK_SCORES = pa.schema(
 JUDGEMENTS: Mapping[str, pa.Schema] = MappingProxyType(
     {
         "watermark_scores": WATERMARK_SCORES,
+        "nsfw_scores": NSFW_SCORES,
+        "probe_scores": PROBE_SCORES,
+        "categories": CATEGORIES,
     }
 )
 

@@ -68,6 +68,7 @@ def test_every_table_is_there_over_all_archives(store: LocalStore, tmp_path: Pat
         "embeddings": [("archive.one", 1), ("archive_two", 2)],
         "anomaly_scores": [("archive.one", 1), ("archive_two", 2)],
         "watermark_scores": [("archive.one", 1), ("archive_two", 2)],
+        **{table: [] for table in ("nsfw_scores", "probe_scores", "categories")},  # nobody has made them
     }
     assert (digest("one"), "archive_two", 2) in owners
     assert archives == [("archive_two", 3, 3), ("archive.one", 2, 1)]

@@ -8,6 +8,7 @@ from imgmine.decisions import (
     RecordDecision,
     ScoreDecision,
 )
+from imgmine.models.showing import Screen
 from imgmine_assets import shown
 
 
@@ -45,7 +46,10 @@ def test_a_histogram_is_the_same_for_the_same_numbers_and_small() -> None:
 
 
 def test_where_there_is_nothing_to_draw_a_line_says_so() -> None:
-    page = shown.page({"Kept": shown.sheet([], "kept pictures"), "Sizes": shown.histogram([], "MP", "kept pictures")})
+    screen = Screen(0.2, show_all=True, judge=None)
+    page = shown.page(
+        {"Kept": shown.sheet([], "kept pictures", screen), "Sizes": shown.histogram([], "MP", "kept pictures")}
+    )
     assert page.value == "#### Kept\n\nThere are no kept pictures.\n\n#### Sizes\n\nThere are no kept pictures."
 
 

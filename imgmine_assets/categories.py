@@ -1,0 +1,149 @@
+"""`categories`: which kind of picture each image of an archive is, told from its vector."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgmine.decisions import CATEGORY_MEANINGS, CategoryDecision
+from imgmine.images.samples import captioned_samples
+from imgmine.models import categories as stage
+from imgmine.models.categories import Categorizer, NoCategories, categorizer
+from imgmine.models.category_list import CategoryListError, read_categories
+from imgmine.models.probe_model import NoProbes, ProbeModel, current_probes
+from imgmine.models.showing import Screen
+from imgmine.models.vectors import require_embedder
+from imgmine.store.base import Store
+from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
+from imgmine.store.tables import Provenance
+from imgmine_assets import shown
+from imgmine_assets.checks import blocking, judgement_problems, result
+from imgmine_assets.embeddings import embeddings
+from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.partitions import archives
+from imgmine_assets.probe_model import probe_model
+from imgmine_assets.score_sheets import likeliest
+from resources.models import ModelsResource
+from resources.store import StoreResource
+
+_NAME = "categories"
+_SHOWN = 8
+
+
+# Where nothing tells categories nothing is materialized; see `anomaly_scores` for why it is no `dg.asset`.
+@dg.multi_asset(
+    name=_NAME,
+    specs=[
+        dg.AssetSpec(
+            _NAME,
+            deps=[embeddings, probe_model],
+            skippable=True,
+            description=(
+                "The likeliest category of each image, of the list in IMGMINE_CATEGORIES: by its texts where the model "
+                "has a text tower, else by classes of ImageNet; by a probe where people labelled enough of a category."
+            ),
+            group_name="models",
+            kinds={"parquet"},
+            owners=["team:imgmine"],
+            code_version=stage.CODE_VERSION,
+        )
+    ],
+    can_subset=True,
+    partitions_def=archives,
+    retry_policy=PASSING,
+    check_specs=[blocking(_NAME, "every_image_has_a_category", "There is one row for each vector.")],
+)
+def categories(
+    context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource
+) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
+    """Categorize the vectors of one archive; no embedding is computed."""
+    archive = context.partition_key
+    started = time.monotonic()
+    with explained():
+        opened = store.open()
+        card = models.load_card()
+        listed = read_categories(models.category_file)
+        try:
+            by = categorizer(listed, card, _probes_of(opened, card.version))
+        except NoCategories as missing:
+            context.log.info(f"{archive} is not categorized: {missing}")
+            return
+        vectors = read_table(opened, "embeddings", archive)
+        require_embedder(vectors.metadata["model"], card.version, archive, "probe_model")
+        inputs = fingerprint(embeddings=vectors.digest, by=by.digest)
+        as_before = unchanged(opened, [_NAME], archive, inputs, None)
+        if as_before:
+            context.log.info(f"{archive}: nothing has changed since the last run")
+        else:
+            table = stage.categorize_archive(vectors.read(), by)
+            about = {"categories": listed.digest, "embedder": card.version}
+            publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
+        yield _result(opened, archive, by, models.screen(), as_before, time.monotonic() - started)
+
+
+def categories_of(path: Path | None) -> dg.AssetsDefinition:
+    """Return the asset with the list in its code version: another list makes its partitions stale, and only them.
+
+    A list that cannot be read is told when it is to run, not here.
+    """
+    try:
+        digest = read_categories(path).digest[:12]
+    except CategoryListError:
+        digest = "unreadable"
+    [asset] = dg.map_asset_specs(
+        lambda spec: spec.replace_attributes(code_version=f"{stage.CODE_VERSION} {digest}"), [categories]
+    )
+    return asset
+
+
+def _probes_of(store: Store, embedder: str) -> ProbeModel | None:
+    """The probes in use, as far as they are for this model's vectors."""
+    try:
+        probes = current_probes(store)
+    except NoProbes:
+        return None
+    return probes if probes.embedder == embedder else None
+
+
+def _result(
+    store: Store, archive: str, by: Categorizer, screen: Screen, as_before: bool, seconds: float
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    published = read_table(store, _NAME, archive)
+    table = published.read()
+    images, vectors = (read_table(store, name, archive).read() for name in ("images", "embeddings"))
+    named = table.filter(pc.equal(table["decision"], CategoryDecision.NAMED.value))
+    counts = shown.count_values(named, "category")
+    sources = {name: source.value for name, source in by.sources().items()}
+    untold = [name for name in by.categories.names if name not in sources]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_digest(published.digest.encode())),
+        metadata={
+            "decisions": shown.counts_table(shown.count_values(table, "decision"), "decision", CATEGORY_MEANINGS),
+            "categories": shown.counts_table(
+                counts, "category", {name: f"by {told}" for name, told in sources.items()}
+            ),
+            "contact sheets": shown.page(
+                {name: _sheet(store, name, named, images, screen) for name in by.categories.names if counts[name]}
+            ),
+            "nothing tells": ", ".join(untold) or "none",
+            **shown.publication(store, published, table, as_before, seconds, "images"),
+        },
+        check_results=[
+            result(
+                "every_image_has_a_category",
+                archive,
+                judgement_problems(_NAME, table, vectors, CategoryDecision),
+                f"{table.num_rows} rows",
+            )
+        ],
+    )
+
+
+def _sheet(store: Store, name: str, named: pa.Table, images: pa.Table, screen: Screen) -> str:
+    """The likeliest pictures of a category."""
+    part = named.filter(pc.equal(named["category"], name))
+    captions = likeliest(part["blake2b"].to_pylist(), part["probability"].to_numpy(), _SHOWN)
+    return shown.sheet(captioned_samples(images, captions, store.get_range), "images", screen)
