@@ -157,12 +157,13 @@ def mine_all(
     for archive in archives:
         command = [sys.executable, "-W", "ignore", __file__, "--run", archive.identifier, "--links", str(home)]
         command += ["--rates", *map(str, rates)]
-        running.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
-        if not downloads and running[-1].wait():
-            sys.exit("A run failed.")
-    statuses = [process.wait() for process in running]
-    if any(statuses):
-        sys.exit("A run failed.")
+        with (home / f"{archive.identifier}.log").open("wb") as log:
+            running.append(subprocess.Popen(command, env=environment, stderr=log))
+        if not downloads:
+            running[-1].wait()
+    for archive, process in zip(archives, running, strict=True):
+        if process.wait():
+            sys.exit(f"A run failed:\n{(home / f'{archive.identifier}.log').read_text()[-4000:]}")
     first = min(float(line) for line in (home / "started").read_text().split())
     return time.monotonic() - begun, first - on_clock
 
