@@ -21,10 +21,14 @@ _BICUBIC = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.catmull_rom
 def preview_size(width: int, height: int) -> tuple[int, int]:
     """Return width and height of the preview: 448 pixels on the short side, never more than the picture has.
 
-    A strip whose long side would pass 4096 pixels is made smaller, so that a preview stays small and fits a JPEG.
+    A strip whose long side would pass 4096 pixels is made smaller, so that a preview stays small and fits a JPEG. What
+    is made smaller has even sides, rounded down: half of it has the size that a model makes of the original.
     """
-    scale = min(1.0, SHORT_SIDE / min(width, height), LONG_SIDE / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    short, long = min(width, height), max(width, height)
+    if short <= SHORT_SIDE and long <= LONG_SIDE:
+        return width, height
+    most, side = (SHORT_SIDE, short) if SHORT_SIDE * long <= LONG_SIDE * short else (LONG_SIDE, long)
+    return max(1, width * most // (2 * side) * 2), max(1, height * most // (2 * side) * 2)
 
 
 def reduced(picture: Image.Image, full_size: tuple[int, int] | None = None) -> Image.Image:

@@ -13,6 +13,7 @@ from PIL import Image
 from imgmine.errors import ImgmineError
 from imgmine.images.gate import FORMATS
 from imgmine.models.cards import Crop, Interpolation, ModelCard
+from imgmine.models.halving import halved_window
 from imgmine.models.windowed_resize import resize_window
 
 FILTERS = {
@@ -78,6 +79,9 @@ def _square(picture: Image.Image, card: ModelCard) -> Image.Image:
     else:
         new_width, new_height = card.resize * width // height, card.resize
     left, top = (new_width - size) // 2, (new_height - size) // 2
+    is_half = (width, height) == (2 * new_width, 2 * new_height)
+    if is_half and height <= 2 * width and card.interpolation is Interpolation.BICUBIC:
+        return halved_window(picture, (left, top, left + size, top + size))
     if min(width, height) < card.resize and max(new_width, new_height) > _LONGEST_RATIO * size:
         return resize_window(picture, (new_width, new_height), (left, top, size, size), card.interpolation)
     # Resizing only the wanted part, by `box`, would save a third of this, but differs by a grey level here and there.
