@@ -40,8 +40,9 @@ def test_an_archive_read_as_it_arrives_gives_the_same_tables_and_shards(
 
 
 def test_bytes_that_stay_wrong_publish_nothing(mined: MinedDemo, archive: str, demo_root: Path, tmp_path: Path) -> None:
-    with workplace(tmp_path / "home", demo_root, fetch=FetchMode.STREAM) as work:
-        work.server.faults.add(FaultKind.FLIP, after=300_000, path="*/items/*.zst", times=None)
+    """The wrong byte comes after shards were put: nothing names them, and they go."""
+    with workplace(tmp_path / "home", demo_root, fetch=FetchMode.STREAM, shard_bytes=100_000) as work:
+        work.server.faults.add(FaultKind.FLIP, after=1_500_000, path="*/items/*.zst", times=None)
         [outcome] = work.mine([archive])
         assert "unique_files" in outcome.reason
         assert "the MD5 should be" in outcome.reason
