@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
@@ -18,6 +18,8 @@ from imgmine.images.decoding import Decoding
 from imgmine.models.providers import Provider
 from imgmine.store.base import check_key
 from imgmine.store.shards import SHARD_BYTES
+
+WATERMARK_MODEL = "watermark-efficientnet-lite0"
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -59,6 +61,8 @@ class Settings:
     anomaly_percentile: float
     detector: str
     nsfw_threshold: float
+    watermark_model: str
+    watermark_threshold: float | None
     show_nsfw: bool
     categories: Path | None
     discover_runs_per_tick: int
@@ -110,6 +114,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         anomaly_percentile=_number(environ, "IMGMINE_ANOMALY_PERCENTILE", 5.0, 0.0, 100.0),
         detector=environ.get("IMGMINE_DETECTOR") or "gmm",
         nsfw_threshold=_number(environ, "IMGMINE_NSFW_THRESHOLD", 0.2, 0.0, 1.0),
+        watermark_model=environ.get("IMGMINE_WATERMARK_MODEL") or WATERMARK_MODEL,
+        watermark_threshold=_number(environ, "IMGMINE_WATERMARK_THRESHOLD", None, 0.0, 1.0),
         show_nsfw=_flag(environ, "IMGMINE_SHOW_NSFW"),
         categories=Path(categories).expanduser().resolve() if categories else None,
         discover_runs_per_tick=int(_number(environ, "IMGMINE_DISCOVER_RUNS", 0, 0, 200)),
@@ -182,7 +188,11 @@ def _s3_endpoint(environ: Mapping[str, str]) -> str | None:
     return text or None
 
 
-def _number(environ: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+@overload
+def _number(environ: Mapping[str, str], name: str, default: float, least: float, most: float) -> float: ...
+@overload
+def _number(environ: Mapping[str, str], name: str, default: None, least: float, most: float) -> float | None: ...
+def _number(environ: Mapping[str, str], name: str, default: float | None, least: float, most: float) -> float | None:
     text = environ.get(name)
     if not text:
         return default

@@ -24,6 +24,7 @@ from imgmine_assets.probe_model import probe_model
 from imgmine_assets.probe_scores import probe_scores
 from imgmine_assets.raw_archives import raw_archives
 from imgmine_assets.unique_files import build_unique_files
+from imgmine_assets.watermark_scores import watermark_scores_of
 from resources.archive_org import ArchiveOrgResource
 from resources.decoders import DecodersResource
 from resources.models import ModelsResource
@@ -61,6 +62,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             anomaly_percentile=settings.anomaly_percentile,
             detector=settings.detector,
             nsfw_threshold=settings.nsfw_threshold,
+            watermark_model=settings.watermark_model,
+            watermark_threshold=settings.watermark_threshold,
             show_nsfw=settings.show_nsfw,
             categories=str(settings.categories) if settings.categories else None,
         ),
@@ -80,6 +83,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             gmm_model,
             anomaly_scores,
             nsfw_scores,
+            watermark_scores_of(settings.watermark_model, settings.models),
             labels,
             probe_model,
             probe_scores,

@@ -4,8 +4,8 @@ import dagster as dg
 
 from imgmine_assets.partitions import archives
 
-# What is told from an archive's vectors alone.
-_BY_VECTORS = ("anomaly_scores", "probe_scores", "categories")
+# What is told from an archive's vectors, by most from them alone.
+_BY_VECTORS = ("anomaly_scores", "watermark_scores", "probe_scores", "categories")
 
 mine_archive = dg.define_asset_job(
     "mine_archive",

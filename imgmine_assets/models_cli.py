@@ -24,22 +24,27 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """List the models: the embedded one, those that were added, and those of which only the card is here."""
-    from imgmine.models.cards import CARD_FILE, read_card, shipped_card, shipped_models
+    from imgmine.models.any_model import AnyCard, find_any_model, read_any_card
+    from imgmine.models.cards import CARD_FILE, ModelCard, shipped_card, shipped_models
+    from imgmine.models.watermark.cards import SHIPPED_NAME
 
     settings = load_settings()
-    cards = {name: read_card(shipped_card(name) / CARD_FILE) for name in shipped_models()}
+    cards: dict[str, AnyCard] = {name: read_any_card(shipped_card(name) / CARD_FILE) for name in shipped_models()}
+    cards[SHIPPED_NAME] = read_any_card(find_any_model(SHIPPED_NAME) / CARD_FILE)
     faults = {}
     for path in sorted(settings.models.glob(f"[!.]*/{CARD_FILE}")):
         try:
-            cards[path.parent.name] = read_card(path)
+            cards[path.parent.name] = read_any_card(path)
         except ModelError as error:
             faults[path.parent.name] = str(error)
     click.echo(_COLUMNS.format("model", "dimension", "licence", "weights"))
     for name, card in sorted(cards.items()):
         here = "here" if card.has_weights else "not here"
-        text = ", with text tower" if card.has_weights and card.text else ""
-        used = ", in use" if name == settings.embedder else ""
-        click.echo(_COLUMNS.format(name, card.dimension, card.licence, here + text + used))
+        is_embedder = isinstance(card, ModelCard)
+        text = ", with text tower" if isinstance(card, ModelCard) and card.has_weights and card.text else ""
+        used = ", in use" if name == (settings.embedder if is_embedder else settings.watermark_model) else ""
+        dimension = card.dimension if isinstance(card, ModelCard) else "watermark"
+        click.echo(_COLUMNS.format(name, dimension, card.licence, here + text + used))
     for fault in faults.values():
         click.echo(f"imgmine: {fault}", err=True)
     if faults:
@@ -63,6 +68,7 @@ def add(
     from tqdm import tqdm
 
     from imgmine.models.adding import Request, add_model
+    from imgmine.models.cards import ModelCard
 
     settings = load_settings()
     request = Request(source, card, text_model, tokenizer, sha256)
@@ -77,7 +83,8 @@ def add(
     vouched = f"as {added.vouched} says" if added.vouched else "nobody vouched for it; it is pinned from now on"
     click.echo(f"SHA-256 {added.card.sha256} ({vouched})")
     click.echo(f"Licence: {added.card.licence} ({added.card.source})")
-    click.echo(f"To use it: IMGMINE_EMBEDDER={added.card.name}")
+    variable = "IMGMINE_EMBEDDER" if isinstance(added.card, ModelCard) else "IMGMINE_WATERMARK_MODEL"
+    click.echo(f"To use it: {variable}={added.card.name}")
 
 
 @models.command()
@@ -86,10 +93,18 @@ def add(
 @click.option("--threads", type=click.IntRange(1), help="Cores to use; all of them by default.")
 def check(model: str | None, seconds: float, threads: int | None) -> None:
     """Run a model, the one in use by default: dimension, provider, images a second."""
+    from imgmine.models.any_model import find_any_model, load_any_card, try_model
+    from imgmine.models.cards import ModelCard
     from imgmine.models.checking import check_model
     from imgmine.models.embedder import load_embedder
 
     settings = load_settings()
+    card = load_any_card(find_any_model(model or settings.embedder, settings.models))
+    if not isinstance(card, ModelCard):
+        try_model(card)
+        click.echo(f"{card.version}, licence {card.licence}: its file is what its card says.")
+        click.echo(f"It judges watermarks: marked from a probability of {card.threshold:g} on.")
+        return
     embedder = load_embedder(
         model or settings.embedder, models=settings.models, threads=threads, providers=settings.providers
     )

@@ -11,6 +11,7 @@ from imgmine.models.embedder import Embedder, load_embedder
 from imgmine.models.nsfw import NsfwModel, NsfwNotInstalled
 from imgmine.models.providers import Provider
 from imgmine.models.showing import Screen
+from imgmine.models.watermark.classifier import Classifier, load_classifier
 
 
 class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -20,7 +21,9 @@ class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     `reference` is a folder of good images for the mixture, or None: then a sample of the dataset's own serves.
     `detector` is the anomaly model: the mixture or another (`imgmine.models.detectors.kinds`). `anomaly_percentile` is
     the percentile of held-out reference images below which an image is anomalous. Pages show what is below
-    `nsfw_threshold`, or everything if `show_nsfw`; `categories` is the file of their list, where it is not imgmine's.
+    `nsfw_threshold`, or everything if `show_nsfw`. `watermark_model` judges watermarks, nobody does where it is `none`;
+    a mark as probable as `watermark_threshold`, by default the model's own, counts as one. `categories` is the file of
+    their list, where it is not imgmine's.
     """
 
     embedder: str
@@ -30,6 +33,8 @@ class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     anomaly_percentile: float
     detector: str
     nsfw_threshold: float
+    watermark_model: str
+    watermark_threshold: float | None
     show_nsfw: bool
     categories: str | None
 
@@ -44,6 +49,12 @@ class ModelsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def load_nsfw(self) -> NsfwModel:
         """Load the NSFW model; a process loads it once. Raises `NsfwNotInstalled` and `ModelError`."""
         return _nsfw(tuple(self.providers))
+
+    def load_watermark(self) -> Classifier | None:
+        """Load what judges watermarks; None where nothing is to. Raises `ModelError` and `OtherEmbedder`."""
+        if self.watermark_model == "none":
+            return None
+        return load_classifier(self.watermark_model, Path(self.folder), self.load_embedder, self.providers)
 
     def screen(self) -> Screen:
         """Return what decides which pictures a page may show."""

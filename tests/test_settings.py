@@ -39,6 +39,7 @@ def test_without_any_variable_all_lies_below_the_working_folder(folder: Path) ->
     assert settings.reference is None
     assert settings.anomaly_percentile == 5.0
     assert (settings.nsfw_threshold, settings.show_nsfw) == (0.2, False)
+    assert (settings.watermark_model, settings.watermark_threshold) == ("watermark-efficientnet-lite0", None)
     assert settings.categories is None
     assert settings.discover_runs_per_tick == 0
     assert not settings.home.exists(), "to read settings makes nothing"
@@ -55,7 +56,7 @@ def test_home_moves_what_has_no_place_of_its_own(folder: Path) -> None:
 def test_a_variable_that_is_set_to_nothing_has_its_default(folder: Path) -> None:
     names = ["HOME", "STORE", "CACHE", "S3_ENDPOINT", "ARCHIVE_ORG", "COLLECTION", "CONTACT", "EMBEDDER", "REFERENCE"]
     names += ["ANOMALY_PERCENTILE", "DISCOVER_RUNS", "CONNECTIONS", "PROVIDERS", "HUB", "FETCH", "DECODE"]
-    names += ["NSFW_THRESHOLD", "SHOW_NSFW", "CATEGORIES"]
+    names += ["NSFW_THRESHOLD", "SHOW_NSFW", "CATEGORIES", "WATERMARK_MODEL", "WATERMARK_THRESHOLD"]
     assert load_settings({f"IMGMINE_{name}": "" for name in names}) == load_settings({})
 
 

@@ -11,21 +11,18 @@ from typing import Any
 
 import yaml
 
+from imgmine.models.any_model import AnyCard, load_any_card, read_any_card, try_model
 from imgmine.models.cards import (
     CARD_FILE,
     MODEL_FILE,
-    ModelCard,
     ModelError,
     built_in_models,
     file_sha256,
-    load_card,
-    read_card,
     read_yaml,
     shipped_card,
 )
-from imgmine.models.embedder import Embedder
 from imgmine.models.hub import SCHEME, HubFile, fetch
-from imgmine.models.text import TextEmbedder
+from imgmine.models.watermark.cards import SHIPPED_NAME
 
 _DOWNLOADS = ".downloads"
 _DRAFTS = ".drafts"
@@ -52,7 +49,7 @@ class Request:
 class Added:
     """A model that was added; `vouched` says who vouched for the SHA-256 of its weights: None if nobody did."""
 
-    card: ModelCard
+    card: AnyCard
     vouched: str | None
 
 
@@ -111,8 +108,8 @@ def _card(request: Request) -> tuple[Path, dict[Any, Any]]:
         path = Path(request.card).expanduser()
     else:
         path = shipped_card(request.card) / CARD_FILE
-    card = read_card(path)
-    if card.name in built_in_models():
+    card = read_any_card(path)
+    if card.name in (*built_in_models(), SHIPPED_NAME):
         raise ModelError(f"{path}: {card.name} comes with imgmine. Give the model another name in its card.")
     return path, read_yaml(path)
 
@@ -153,7 +150,7 @@ def _text_files(
     return files
 
 
-def _install(content: dict[Any, Any], files: dict[str, Path], models: Path, replace: bool) -> ModelCard:
+def _install(content: dict[Any, Any], files: dict[str, Path], models: Path, replace: bool) -> AnyCard:
     name = content["name"]
     target = models / name
     draft = models / _DRAFTS / name
@@ -163,14 +160,12 @@ def _install(content: dict[Any, Any], files: dict[str, Path], models: Path, repl
         for file_name, path in files.items():
             shutil.copyfile(path, draft / file_name)
         (draft / CARD_FILE).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        card = load_card(draft)
-        Embedder(card, threads=1)
-        if card.text is not None:
-            TextEmbedder(card)
-        if (target / CARD_FILE).is_file() and read_card(target / CARD_FILE).version != card.version and not replace:
+        card = load_any_card(draft)
+        try_model(card)
+        if (target / CARD_FILE).is_file() and read_any_card(target / CARD_FILE).version != card.version and not replace:
             raise ModelError(f"{target} is another model of that name. Add --replace, or rename one in its card.")
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
         shutil.rmtree(models / _DRAFTS, ignore_errors=True)
-    return load_card(target)
+    return load_any_card(target)

@@ -89,6 +89,20 @@ def positive(value: Any) -> float:
     return found
 
 
+def share(value: Any) -> float:
+    """A number between 0 and 1."""
+    if not 0 < (found := number(value)) < 1:
+        raise _Unsuitable("a number between 0 and 1")
+    return found
+
+
+def figures(value: Any) -> dict[str, float]:
+    """Numbers by name."""
+    if not isinstance(value, dict):
+        raise _Unsuitable("names with a number each")
+    return {text(key): number(figure) for key, figure in value.items()}
+
+
 def three(of: Callable[[Any], float]) -> Callable[[Any], tuple[float, float, float]]:
     """One value for each of red, green and blue."""
 

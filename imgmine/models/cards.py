@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -38,6 +38,34 @@ class Interpolation(StrEnum):
     BILINEAR = "bilinear"
     BICUBIC = "bicubic"
     LANCZOS = "lanczos"
+
+
+class Named(Protocol):
+    """A card of any kind, as far as messages need it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+
+
+class Framing(Protocol):
+    """What of a card says how a picture becomes the input of a model: see `ModelCard`."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def resize(self) -> int: ...
+    @property
+    def crop(self) -> Crop: ...
+    @property
+    def interpolation(self) -> Interpolation: ...
+    @property
+    def value_range(self) -> float: ...
+    @property
+    def mean(self) -> tuple[float, float, float]: ...
+    @property
+    def std(self) -> tuple[float, float, float]: ...
 
 
 @dataclass(frozen=True)
@@ -239,7 +267,7 @@ def load_card(folder: Path) -> ModelCard:
     return card
 
 
-def check_file(path: Path, expected: str, card: ModelCard) -> None:
+def check_file(path: Path, expected: str, card: Named) -> None:
     """Raise `ModelError` where a file of a model is absent or has another SHA-256 than its card says."""
     try:
         found = file_sha256(path)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imgmine.errors import ImgmineError
 from imgmine.images.gate import FORMATS
-from imgmine.models.cards import Crop, Interpolation, ModelCard
+from imgmine.models.cards import Crop, Framing, Interpolation
 from imgmine.models.halving import halved_window
 from imgmine.models.windowed_resize import resize_window
 
@@ -45,7 +45,7 @@ def read_picture(data: bytes, least: int | None = None) -> Image.Image:
         raise UnreadablePicture(f"not a picture that Pillow can load: {error}") from error
 
 
-def preprocess(picture: Image.Image, card: ModelCard, out: np.ndarray | None = None) -> np.ndarray:
+def preprocess(picture: Image.Image, card: Framing, out: np.ndarray | None = None) -> np.ndarray:
     """Return a picture as the model's input: float32 (3, size, size), channels R, G, B.
 
     `out`, where given, is an array of that shape and type that is filled and returned.
@@ -68,7 +68,7 @@ def _scale_and_shift(
     return scale[:, None, None], shift[:, None, None]
 
 
-def _square(picture: Image.Image, card: ModelCard) -> Image.Image:
+def _square(picture: Image.Image, card: Framing) -> Image.Image:
     resample = FILTERS[card.interpolation]
     if card.crop is Crop.SQUASH:
         return picture.resize((card.size, card.size), resample)

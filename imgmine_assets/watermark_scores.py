@@ -1,0 +1,183 @@
+"""`watermark_scores`: how probable a watermark is on each image of an archive. It flags; it drops none."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+
+from imgmine.cores import usable_cores
+from imgmine.decisions import WATERMARK_MEANINGS, WatermarkDecision
+from imgmine.images.samples import captioned_samples
+from imgmine.models.cards import CARD_FILE, ModelError
+from imgmine.models.kept_pictures import Originals
+from imgmine.models.showing import Screen
+from imgmine.models.watermark import scores as stage
+from imgmine.models.watermark.cards import find_classifier, read_classifier_card
+from imgmine.models.watermark.classifier import OtherEmbedder, judge_archive, require_vectors
+from imgmine.scratch import scratch_folder
+from imgmine.store.base import NotInStore, Store
+from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
+from imgmine.store.tables import Provenance
+from imgmine_assets import shown
+from imgmine_assets.checks import blocking, judgement_problems, result
+from imgmine_assets.embeddings import embeddings
+from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.images import images
+from imgmine_assets.partitions import archives
+from imgmine_assets.progress import log_progress
+from imgmine_assets.score_sheets import just_above, likeliest
+from imgmine_assets.shard_access import shard_reader
+from resources.models import ModelsResource
+from resources.store import StoreResource
+
+_NAME = "watermark_scores"
+_THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
+# In the table's metadata: what the probabilities depend on, which the threshold is no part of.
+_JUDGED = "judged"
+
+
+# With another embedder than the classifier's, or none wanted, nothing is materialized; see `anomaly_scores` for why it
+# is no `dg.asset`.
+@dg.multi_asset(
+    name=_NAME,
+    specs=[
+        dg.AssetSpec(
+            _NAME,
+            deps=[images, embeddings],
+            skippable=True,
+            description=(
+                "How probable a watermark is on each image, by a classifier of its vector and those of its quadrants, "
+                "or the one that IMGMINE_WATERMARK_MODEL names. It flags images; it drops none."
+            ),
+            group_name="models",
+            kinds={"onnx", "parquet"},
+            owners=["team:imgmine"],
+            code_version=stage.CODE_VERSION,
+        )
+    ],
+    can_subset=True,
+    partitions_def=archives,
+    retry_policy=PASSING,
+    check_specs=[
+        blocking(_NAME, "every_image_has_a_watermark_score", "There is one score for each vector."),
+        blocking(_NAME, "watermark_scores_are_of_the_embedder", "The vectors that were judged are the embedder's."),
+    ],
+)
+def watermark_scores(
+    context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource
+) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
+    """Judge the pictures of one archive."""
+    archive = context.partition_key
+    started = time.monotonic()
+    with explained(), scratch_folder(store.scratch_root, _NAME, archive) as scratch:
+        opened = store.open()
+        vectors = read_table(opened, "embeddings", archive)
+        try:
+            classifier = models.load_watermark()
+            if classifier is None:
+                context.log.info(f"{archive} is not judged: IMGMINE_WATERMARK_MODEL is none")
+                return
+            require_vectors(classifier, vectors.metadata["model"], archive)
+        except OtherEmbedder as other:
+            context.log.info(f"{archive} is not judged: {other}")
+            return
+        gated = read_table(opened, "images", archive)
+        threshold = models.watermark_threshold or classifier.card.threshold
+        version = classifier.card.version
+        judged = fingerprint(
+            images=gated.digest, embeddings=vectors.digest, model=version, code_version=stage.CODE_VERSION
+        )
+        inputs = fingerprint(judged=judged, threshold=threshold)
+        as_before = unchanged(opened, [_NAME], archive, inputs, None)
+        if as_before:
+            context.log.info(f"{archive}: nothing has changed since the last run")
+        else:
+            table = _judged_before(opened, archive, judged)
+            if table is None:
+                with shard_reader(opened, scratch) as read:
+                    probabilities = judge_archive(
+                        archive,
+                        gated.read(),
+                        vectors.read(),
+                        read,
+                        classifier,
+                        originals=Originals(read_table(opened, "files", archive).read(), read),
+                        threads=usable_cores(),
+                        progress=log_progress(context.log, "judge", unit="images"),
+                    )
+                table = stage.decided(vectors.read()["blake2b"], probabilities, threshold)
+            else:
+                context.log.info(f"{archive}: another threshold; no picture is judged again")
+                table = stage.decided_again(table, threshold)
+            about = {
+                "model": version,
+                "embedder": vectors.metadata["model"],
+                "threshold": f"{threshold:g}",
+                _JUDGED: judged,
+            }
+            publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
+        yield _result(opened, archive, models.screen(), as_before, time.monotonic() - started)
+
+
+def watermark_scores_of(model: str, folder: Path) -> dg.AssetsDefinition:
+    """Return the asset with the classifier's version in its code version: another one makes its partitions stale.
+
+    `folder` has the models that were added. A classifier that is not there is told when it is to run, not here.
+    """
+    try:
+        version = read_classifier_card(find_classifier(model, folder) / CARD_FILE).version
+    except ModelError:
+        version = model
+    [asset] = dg.map_asset_specs(
+        lambda spec: spec.replace_attributes(code_version=f"{stage.CODE_VERSION} {version}"), [watermark_scores]
+    )
+    return asset
+
+
+def _judged_before(store: Store, archive: str, judged: str) -> pa.Table | None:
+    """The published scores, where they differ by the threshold alone."""
+    try:
+        published = read_table(store, _NAME, archive)
+    except NotInStore:
+        return None
+    return published.read() if published.metadata.get(_JUDGED) == judged else None
+
+
+def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    published = read_table(store, _NAME, archive)
+    table = published.read()
+    gated = read_table(store, "images", archive).read()
+    vectors = read_table(store, "embeddings", archive)
+    rows = (table["blake2b"].to_pylist(), table["probability"].to_numpy())
+    sheets = {"The likeliest": likeliest(*rows), "At each threshold": just_above(*rows, _THRESHOLDS)}
+    embedder, judged = vectors.metadata["model"], published.metadata["embedder"]
+    mixed = [] if judged == embedder else [f"judged were vectors of {judged}; those published are of {embedder}"]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_digest(published.digest.encode())),
+        metadata={
+            "decisions": shown.counts_table(shown.count_values(table, "decision"), "decision", WATERMARK_MEANINGS),
+            "contact sheets": shown.page(
+                {
+                    **{
+                        heading: shown.sheet(captioned_samples(gated, captions, store.get_range), "images", screen)
+                        for heading, captions in sheets.items()
+                    },
+                    "Probabilities": shown.histogram(rows[1].tolist(), "probability of a watermark", "images"),
+                }
+            ),
+            "model": published.metadata["model"],
+            "watermarked from": float(published.metadata["threshold"]),
+            **shown.publication(store, published, table, as_before, seconds, "images"),
+        },
+        check_results=[
+            result(
+                "every_image_has_a_watermark_score",
+                archive,
+                judgement_problems(_NAME, table, vectors.read(), WatermarkDecision),
+                f"{table.num_rows} scores",
+            ),
+            result("watermark_scores_are_of_the_embedder", archive, mixed, f"{table.num_rows} scores by {judged}"),
+        ],
+    )
