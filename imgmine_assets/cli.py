@@ -14,6 +14,7 @@ import click
 from imgmine import __version__
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings, load_settings
+from imgmine_assets.label_cli import label
 from imgmine_assets.models_cli import models
 
 _DOTENV = """\
@@ -44,6 +45,7 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(label)
 
 
 @main.command()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 
-from imgmine.demo.archives import make_archives
+from imgmine.dataset.labels import add_labels, read_labels
+from imgmine.demo.archives import TRUTH_FOLDER, make_archives
 from imgmine.demo.reference import make_reference
 from imgmine.demo.server import serve
+from imgmine.demo.tagging import BY, demo_labels
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings
 from imgmine.store.base import NotInStore, Store
@@ -43,7 +45,7 @@ def run_demo(settings: Settings, seed: int, port: int | None) -> bool:
     click.echo(f"{len(identifiers)} archives in Imgur's format, {readable_bytes(size)}, in {root}")
     with serve(root) as server:
         settings = replace(settings, archive_org=server.url, reference=settings.reference or root / _REFERENCE)
-        outcomes = _mine_everything(settings, identifiers)
+        outcomes = _mine_everything(settings, identifiers, sorted((root / TRUTH_FOLDER).glob("*.json")))
         for outcome in outcomes:
             if not outcome.succeeded:
                 click.echo(f"{outcome.job} {outcome.archive or ''} failed: {outcome.reason}", err=True)
@@ -92,7 +94,7 @@ def summary(store: Store, archive: str) -> str:
     return " → ".join(counts) or "nothing was published"
 
 
-def _mine_everything(settings: Settings, identifiers: list[str]) -> list[Outcome]:
+def _mine_everything(settings: Settings, identifiers: list[str], truths: list[Path]) -> list[Outcome]:
     # Loading the graph takes seconds, which `--help` should not.
     from imgmine_assets.definitions import build_defs
 
@@ -106,12 +108,21 @@ def _mine_everything(settings: Settings, identifiers: list[str]) -> list[Outcome
             click.echo(f"  {summary(store, identifier)}")
         click.echo("Fitting the mixture to the reference images")
         outcomes.append(run_job(defs, instance, "fit_gmm"))
+        click.echo("Fitting probes to labels of half of the pictures")
+        _label(store, truths, settings.mirror)
+        outcomes.append(run_job(defs, instance, "fit_probe"))
         for identifier in identifiers:
             click.echo(f"Scoring {identifier}")
             outcomes.append(run_job(defs, instance, "score_archive", identifier))
         click.echo("Making the dataset's statistics and dbt's reports")
         outcomes.append(run_job(defs, instance, "statistics"))
     return outcomes
+
+
+def _label(store: Store, truths: list[Path], mirror: Path) -> None:
+    """Say of half of the pictures what they are, unless an earlier demo has."""
+    if not read_labels(store, mirror).entries:
+        add_labels(store, demo_labels(truths), by=BY)
 
 
 def _serve_ui(port: int, settings: Settings) -> None:

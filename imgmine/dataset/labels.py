@@ -7,7 +7,6 @@ import csv
 import getpass
 import io
 import re
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,8 +115,8 @@ def add_labels(store: Store, labels: Sequence[Label], *, by: str | None = None, 
     rows = [{**label._asdict(), "by": by, "at": at} for label in labels]
     table = pa.Table.from_pylist(rows, schema=LABELS)
     data = to_parquet(table, Provenance(FOLDER, CODE_VERSION, fingerprint(by=by, at=at.isoformat())))
-    # By its name the log is in the order of time; no two are the same.
-    key = f"{FOLDER}/{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.parquet"
+    # By its name the log is in the order of time; what others say at the same moment has another name.
+    key = f"{FOLDER}/{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{content_digest(data)[:12]}.parquet"
     store.put_bytes(key, data)
     return key
 

@@ -19,7 +19,7 @@ ALIKE = 0.95
 FOLDS = 5
 REPEATS = 3
 INNER_FOLDS = 3
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 """C of the L2 penalty: small is strong. Vectors are scaled to a norm of √d, so that it means the same for any d."""
 
 

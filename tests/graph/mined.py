@@ -4,16 +4,23 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 
+from imgmine.dataset.labels import GOOD, Label, add_labels
+from imgmine.demo.archives import TRUTH_FOLDER
 from imgmine.demo.server import ArchiveServer, serve
+from imgmine.demo.tagging import BY, demo_labels
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
+from imgmine.store.opening import open_store
 from imgmine.store.publish import content_digest
 from imgmine_assets.definitions import build_defs
 from imgmine_assets.mining import Outcome, mine, run_job
+
+_LABELLED = datetime(2023, 6, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,19 @@ class Workplace:
         return mine(self.defs, self.instance, archives)
 
     def mine_all(self, archives: Sequence[str]) -> list[Outcome]:
-        """Do what the demo does: mine, fit the mixture, score, make the statistics."""
+        """Do what the demo does: mine, fit the mixture, label, fit the probes, score, make the statistics."""
+        truths = [self.server.root / TRUTH_FOLDER / f"{archive}.json" for archive in archives]
         outcomes = [*self.mine(archives), self.run("fit_gmm")]
+        store = open_store(self.settings.store, self.settings.s3_endpoint)
+        add_labels(store, _good_or_not(truths), by=BY, at=_LABELLED)
+        outcomes.append(self.run("fit_probe"))
         outcomes += [self.run("score_archive", archive) for archive in archives]
         return [*outcomes, self.run("statistics")]
+
+
+def _good_or_not(truths: Sequence[Path]) -> list[Label]:
+    """One label of those of the demo, for all pictures: each that has a probe takes seconds."""
+    return [label for label in demo_labels(truths, share=1) if label.label == GOOD]
 
 
 @contextlib.contextmanager
