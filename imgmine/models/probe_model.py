@@ -106,7 +106,7 @@ def fit_probes(labelled: Mapping[str, Labelled], embedder: str, about: Mapping[s
     return ProbeModel(
         embedder,
         tuple(probes),
-        np.array([probe.weights for probe in probes.values()]).reshape(-1, dimension),
+        np.array([probe.weights for probe in probes.values()]).reshape(len(probes), dimension),
         np.array([probe.bias for probe in probes.values()]),
         {**about, "seed": seed, "labels": reports},
     )
