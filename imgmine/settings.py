@@ -52,6 +52,7 @@ class Settings:
     collection: str
     contact: str | None
     fetch: FetchMode
+    select_known: bool
     connections: int
     decode: Decoding
     embedder: str
@@ -105,6 +106,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         collection=environ.get("IMGMINE_COLLECTION") or "archiveteam_imgur",
         contact=environ.get("IMGMINE_CONTACT") or None,
         fetch=_choice(environ, "IMGMINE_FETCH", FetchMode.CACHE),
+        select_known=_flag(environ, "IMGMINE_SELECT_KNOWN"),
         connections=int(_number(environ, "IMGMINE_CONNECTIONS", 2, 1, 8)),
         decode=_choice(environ, "IMGMINE_DECODE", Decoding.EXACT),
         embedder=environ.get("IMGMINE_EMBEDDER") or "efficientnet-lite0",

@@ -44,6 +44,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             collection=settings.collection,
             cache=str(settings.cache),
             mode=settings.fetch,
+            select_known=settings.select_known,
             connections=settings.connections,
         ),
         "store": StoreResource(

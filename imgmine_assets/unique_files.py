@@ -15,10 +15,11 @@ from imgmine.archives.ahead import working_ahead
 from imgmine.archives.item import Item, read_manifest
 from imgmine.archives.part_file import is_verified
 from imgmine.archives.remote_file import WrongBytes
+from imgmine.dataset.known_files import KnownFiles
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.scratch import scratch_folder
 from imgmine.settings import FetchMode
-from imgmine.store.base import Store
+from imgmine.store.base import NotInStore, Store
 from imgmine.store.placement import misplaced
 from imgmine.store.publish import content_digest, publish, read_table, remove_unnamed_shards, unchanged
 from imgmine.store.tables import FILES, RECORDS, Provenance, manifest_key
@@ -32,6 +33,7 @@ from imgmine_assets.raw_archives import raw_archives, warc_bytes
 from resources.archive_org import ArchiveOrgResource
 from resources.decoders import DecodersResource
 from resources.store import StoreResource
+from resources.warehouse import WarehouseResource
 
 _NAME = "unique_files"
 _TABLES = ("records", "files")
@@ -47,6 +49,7 @@ def _unique_files(
     archive_org: ArchiveOrgResource,
     store: StoreResource,
     decoders: DecodersResource,
+    warehouse: WarehouseResource,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One pass over all WARC files: a ledger row for every record, a row and the bytes of every distinct file.
 
@@ -58,10 +61,8 @@ def _unique_files(
     with explained(), scratch_folder(store.scratch_root, _NAME, archive) as scratch:
         opened = store.open()
         item = read_manifest(opened.get_bytes(manifest_key(archive)))
-        all_read = extract.inputs_fingerprint(item, store.shard_bytes)
-        selected = selection.inputs_fingerprint(item, store.shard_bytes)
-        # A full read has all that a selective one would give.
-        enough = [all_read, selected] if archive_org.mode is FetchMode.SELECT else [all_read]
+        earlier = warehouse.known_before(opened, item) if _leaves_out_known(archive_org) else None
+        enough = _enough(opened, archive_org.mode, item, store.shard_bytes, earlier)
         as_before = any(unchanged(opened, _TABLES, archive, inputs, _SHARDS) for inputs in enough)
         fetched = 0
         if as_before:
@@ -78,6 +79,7 @@ def _unique_files(
                     archive_org,
                     item,
                     scratch,
+                    earlier,
                     shard_bytes=store.shard_bytes,
                     decoders=pool,
                     progress=log_progress(context.log, "read"),
@@ -92,7 +94,7 @@ def _unique_files(
                     Provenance(
                         _NAME,
                         extract.CODE_VERSION,
-                        selected if extraction.counts.get(RecordDecision.NOT_FETCHED) else all_read,
+                        _inputs(item, store.shard_bytes, extraction.records),
                     ),
                     extraction.shards,
                     _SHARDS,
@@ -124,16 +126,55 @@ def build_unique_files(mode: FetchMode) -> dg.AssetsDefinition:
     )(_unique_files)
 
 
+def _leaves_out_known(archive_org: ArchiveOrgResource) -> bool:
+    return archive_org.mode is FetchMode.SELECT and archive_org.select_known
+
+
+def _enough(store: Store, mode: FetchMode, item: Item, shard_bytes: int, earlier: KnownFiles | None) -> list[str]:
+    """Return the fingerprints of inputs, any of which published tables may have that need not be made again.
+
+    A full read has all that a selective one would give, and that has all that one with a hint would. What was made with
+    a hint is as good while earlier archives still have every file that was left out; that more is known since is no
+    reason to fetch less again.
+    """
+    enough = [extract.inputs_fingerprint(item, shard_bytes)]
+    if mode is FetchMode.SELECT:
+        enough.append(selection.inputs_fingerprint(item, shard_bytes))
+    if earlier is not None:
+        try:
+            known = _known_in(read_table(store, "records", item.identifier).read())
+        except NotInStore:
+            known = set()
+        if known and earlier.has_all(known):
+            enough.append(selection.inputs_fingerprint(item, shard_bytes, known))
+    return enough
+
+
+def _inputs(item: Item, shard_bytes: int, records: pa.Table) -> str:
+    """Return the fingerprint of what these records were made from."""
+    if not pc.any(pc.equal(records["decision"], RecordDecision.NOT_FETCHED.value)).as_py():
+        return extract.inputs_fingerprint(item, shard_bytes)
+    return selection.inputs_fingerprint(item, shard_bytes, _known_in(records))
+
+
+def _known_in(records: pa.Table) -> set[bytes]:
+    if "known_as" not in records.schema.names:  # an earlier version's
+        return set()
+    return set(pc.unique(records["known_as"].drop_null()).to_pylist())
+
+
 def _extract(
     context: dg.AssetExecutionContext,
     archive_org: ArchiveOrgResource,
     item: Item,
     scratch: Path,
+    earlier: KnownFiles | None,
     **how: Unpack[extract.PassOptions],
 ) -> tuple[extract.Extraction, int]:
     """Make the pass in the way that is set; return what it gave, and the bytes that were fetched for it."""
     if archive_org.mode is FetchMode.SELECT:
-        chosen = archive_org.extract_selected(item, scratch, context.log.warning, **how)
+        find_known = earlier.by_sha1 if earlier is not None else None
+        chosen = archive_org.extract_selected(item, scratch, context.log.warning, find_known, **how)
         read, total = readable_bytes(chosen.bytes_read), readable_bytes(chosen.bytes_in_all)
         why = f"; {chosen.reason}" if chosen.reason else ""
         context.log.info(f"{item.identifier}: {read} of {total} were read, in {chosen.requests} requests{why}")
@@ -199,6 +240,7 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float, fetched: 
             "media types": shown.counts_table(shown.count_values(files, "media_type"), "media type"),
             "records": records.num_rows,
             "files": files.num_rows,
+            "not fetched, as earlier archives have them": len(records) - records["known_as"].null_count,
             "ids of which only copies were archived": _only_copies(records),
             "videos without a still": _without_still(files),
             "dagster/row_count": files.num_rows,

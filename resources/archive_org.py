@@ -11,7 +11,7 @@ from imgmine.archives.download import CONNECTIONS, ProgressCallback, fetch_archi
 from imgmine.archives.extract import Extraction, PassOptions
 from imgmine.archives.item import Item
 from imgmine.archives.retry import RetryPolicy
-from imgmine.archives.selection import Selected, extract_selected
+from imgmine.archives.selection import FindKnown, Selected, extract_selected
 from imgmine.archives.streaming import extract_streamed
 from imgmine.settings import FetchMode
 
@@ -22,7 +22,8 @@ _SENSOR_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=10
 class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """`base_url` is the server, `contact` goes into the User-Agent, `cache` is the folder of fetched WARC files.
 
-    `mode` says how archives come to be read. A download opens at most `connections` to the server.
+    `mode` says how archives come to be read; with `select_known` the selective one leaves out what earlier archives
+    have. A download opens at most `connections` to the server.
     """
 
     base_url: str
@@ -30,6 +31,7 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     collection: str
     cache: str
     mode: FetchMode = FetchMode.CACHE
+    select_known: bool = False
     connections: int = CONNECTIONS
 
     def item(self, archive: str) -> Item:
@@ -49,10 +51,15 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return extract_streamed(self._client(), item, scratch, on_wrong=on_wrong, **how)
 
     def extract_selected(
-        self, item: Item, scratch: Path, on_wrong: Callable[[str], None], **how: Unpack[PassOptions]
+        self,
+        item: Item,
+        scratch: Path,
+        on_wrong: Callable[[str], None],
+        find_known: FindKnown | None,
+        **how: Unpack[PassOptions],
     ) -> Selected:
-        """Make the pass over those records of the item that can be originals, by its CDX."""
-        return extract_selected(self._client(), item, scratch, on_wrong=on_wrong, **how)
+        """Make the pass over those records of the item that can be originals, by its CDX, and are not known."""
+        return extract_selected(self._client(), item, scratch, on_wrong=on_wrong, find_known=find_known, **how)
 
     def archive_folder(self, archive: str) -> Path:
         """Return the folder of one archive in the cache."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from imgmine.archives.item import Item
+from imgmine.dataset.known_files import KnownFiles, known_before
 from imgmine.dataset.publishing import DatasetSummary, publish_dataset
 from imgmine.dataset.warehouse import build_warehouse, checkout_warehouse, publish_warehouse
 from imgmine.store.base import Store
@@ -22,6 +24,10 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def own(self, store: Store, scratch: Path, known: Collection[str]) -> DatasetSummary:
         """Publish which archive owns each file. `known` are all archives, mined or not."""
         return publish_dataset(store, Path(self.mirror), scratch, known=known)
+
+    def known_before(self, store: Store, item: Item) -> KnownFiles:
+        """Return the files of the archives that come before this one."""
+        return known_before(store, Path(self.mirror), item)
 
     def build(self, store: Store, scratch: Path) -> Path:
         """Return a warehouse in `scratch` over what is published now."""

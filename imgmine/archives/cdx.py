@@ -3,6 +3,7 @@
 Which of them are wanted is `selection`'s.
 """
 
+import base64
 import gzip
 import io
 import re
@@ -17,8 +18,11 @@ _REVISIT = "warc/revisit"
 _GZIP_MAGIC = b"\x1f\x8b"
 _LONGEST_LINE = 1 << 20
 _NUMBER = re.compile("[0-9]{1,18}")
-# The letters of the header that are gone by; each is a column.
+# The whole of a SHA-1. One that was cut at its first zero byte is shorter, or padded.
+_SHA1 = re.compile("[A-Z2-7]{32}")
+# The letters of the header that are gone by; each is a column. Without a digest an index is as good.
 _WANTED = {"b": "time", "a": "url", "m": "mime", "s": "status", "S": "length", "V": "offset", "g": "file"}
+_COLUMNS = {**_WANTED, "k": "sha1"}
 
 
 class IndexUnusable(ImgmineError):
@@ -28,7 +32,9 @@ class IndexUnusable(ImgmineError):
 class CdxEntry(NamedTuple):
     """One record: `offset` and `length` in bytes of the compressed file, `captured_at` in UTC.
 
-    `status` and `captured_at` are None where the index has none that can be read.
+    `status` and `captured_at` are None where the index has none that can be read; `sha1`, of the payload, where there
+    is no whole one. It is what the crawler said, and not always true. `known_as` is the BLAKE2b of the file that the
+    entry need not be fetched for, which no index says.
     """
 
     offset: int
@@ -37,6 +43,8 @@ class CdxEntry(NamedTuple):
     captured_at: datetime | None
     mime: str
     status: int | None
+    sha1: bytes | None = None
+    known_as: bytes | None = None
 
     @property
     def is_revisit(self) -> bool:
@@ -53,7 +61,7 @@ def read_cdx(data: bytes) -> Mapping[str, list[CdxEntry]]:
         raise IndexUnusable(
             f"This is no CDX with the columns {' '.join(_WANTED)}: its header is {' '.join(header)[:200]!r}."
         )
-    columns = {_WANTED[letter]: number for number, letter in enumerate(header[1:]) if letter in _WANTED}
+    columns = {_COLUMNS[letter]: number for number, letter in enumerate(header[1:]) if letter in _COLUMNS}
     for line in lines:
         fields = line.split(" ")
         if len(fields) != len(header) - 1 or not _NUMBER.fullmatch(fields[columns["offset"]]):
@@ -61,6 +69,7 @@ def read_cdx(data: bytes) -> Mapping[str, list[CdxEntry]]:
         length, status = fields[columns["length"]], fields[columns["status"]]
         if not _NUMBER.fullmatch(length):
             raise IndexUnusable(f"A line of the CDX does not say how long the record is: {line[:200]!r}")
+        sha1 = fields[columns["sha1"]] if "sha1" in columns else ""
         entries.setdefault(fields[columns["file"]], []).append(
             CdxEntry(
                 int(fields[columns["offset"]]),
@@ -69,6 +78,7 @@ def read_cdx(data: bytes) -> Mapping[str, list[CdxEntry]]:
                 _time(fields[columns["time"]]),
                 fields[columns["mime"]],
                 int(status) if _NUMBER.fullmatch(status) else None,
+                base64.b32decode(sha1) if _SHA1.fullmatch(sha1) else None,
             )
         )
     return {name: sorted(found, key=lambda entry: entry[:2]) for name, found in entries.items()}

@@ -40,7 +40,7 @@ from imgmine.images.media_types import media_type
 from imgmine.store.publish import fingerprint
 from imgmine.store.shards import SHARD_BYTES, Shard
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 _PROGRESS_STEP = 4 << 20
 _WARNINGS_TOLD = 100
@@ -274,6 +274,7 @@ def _row_not_fetched(warc_file: str, entry: CdxEntry) -> LedgerRow:
         http_status=entry.status,
         served_type=None if entry.is_revisit else entry.mime,
         media_id=classify_url(entry.url).media_id,
+        known_as=entry.known_as,
     )
 
 

@@ -37,6 +37,7 @@ class LedgerRow(NamedTuple):
     declared_length: int | None = None
     body_length: int | None = None
     media_id: str | None = None
+    known_as: bytes | None = None
 
 
 _ROW_SCHEMA = pa.schema([RECORDS.field(name) for name in LedgerRow._fields])

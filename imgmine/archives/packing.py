@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from imgmine.archives.ahead import Ahead
 from imgmine.archives.imgur import BestOriginals, Candidate
+from imgmine.archives.list_hashes import ListHashes, hash_for_lists
 from imgmine.archives.shard_groups import Original, PackedFile, ShardGroups, StillFile, members_of
 from imgmine.archives.spool import Spool
 from imgmine.images.decoder_pool import PictureRequest, StillRequest, StillResult
@@ -95,6 +96,7 @@ class Packer:
         self._outbox = ahead.outbox if ahead is not None else None
         self._lag = int(shard_bytes * _LAG)
         self._originals: dict[bytes, Original] = {}
+        self._list_hashes: dict[bytes, ListHashes] = {}
         self._groups = ShardGroups(shard_bytes)
         self._ends: list[int] = []
         self._drafts: dict[int, _MadeShard] = {}
@@ -143,7 +145,10 @@ class Packer:
     def _run(self) -> None:
         try:
             while (original := self._coming.get()) is not None:
+                self._hash(original.blake2b)
                 self._wait_for_still(original)
+                if original.still is not None:
+                    self._hash(original.still.blake2b)
                 before = self._groups.bytes
                 if self._groups.add(original):
                     self._ends.append(before)
@@ -153,6 +158,14 @@ class Packer:
             pass
         except BaseException as error:  # told to the thread that reads
             self._failure = error
+
+    def _hash(self, digest: bytes) -> None:
+        # Not by the thread that reads, which everything else waits for.
+        if digest not in self._list_hashes:
+            place = self._spool.find(digest)
+            with self._spool.path.open("rb") as payloads:
+                payloads.seek(place.offset)
+                self._list_hashes[digest] = hash_for_lists(payloads, place.size)
 
     def _wait_for_still(self, original: Original) -> None:
         with self._still_made:
@@ -235,7 +248,7 @@ class Packer:
             if video.no_still_because is not None
         ]
         return Packed(
-            _files_table(made, by_digest, records),
+            _files_table(made, by_digest, self._list_hashes, records),
             [shard.shard for shard in made],
             without_still,
             len(videos) - len(without_still) - len(stills),
@@ -264,7 +277,12 @@ class Packer:
             self._gate.forget()
 
 
-def _files_table(made: list[_MadeShard], kept: Mapping[bytes, KeptFile], records: pa.Table) -> pa.Table:
+def _files_table(
+    made: list[_MadeShard],
+    kept: Mapping[bytes, KeptFile],
+    list_hashes: Mapping[bytes, ListHashes],
+    records: pa.Table,
+) -> pa.Table:
     places = [
         (file, offset, shard.shard.key)
         for shard in made
@@ -276,6 +294,7 @@ def _files_table(made: list[_MadeShard], kept: Mapping[bytes, KeptFile], records
     from_records = records.select(_FROM_RECORD).take(pa.array([origin.record for origin in origins], pa.int64()))
     own = {
         "blake2b": [file.blake2b for file in files],
+        **{name: [getattr(list_hashes[file.blake2b], name) for file in files] for name in ListHashes._fields},
         "size": [file.size for file in files],
         "media_type": [file.media_type for file in files],
         "extension": [extension(file.media_type) for file in files],

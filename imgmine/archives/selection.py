@@ -5,7 +5,8 @@ What the index says is `cdx`'s; fetching byte ranges `streaming`'s; what becomes
 
 import io
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,6 +23,7 @@ from imgmine.archives.streaming import RangesIgnored, RemoteStream, extract_stre
 from imgmine.archives.warc import Damage, WarcRecord, read_warc
 from imgmine.archives.zstd_walk import DICTIONARY_FRAME_MAGIC, SKIPPABLE_HEADER, skippable_length
 from imgmine.images.decoder_pool import DecoderPool
+from imgmine.store.publish import content_digest
 from imgmine.store.shards import SHARD_BYTES
 
 # A request costs about as much as so many bytes: some 60 ms at 1 MB/s. Smaller gaps are read rather than jumped over.
@@ -37,6 +39,8 @@ _CHECKSUMMED = frozenset({"Web ARChive ZST", "Web ARChive GZ"})
 _LARGEST_DICTIONARY = 64 << 20
 
 Span = tuple[int, int]
+# Returns, of these SHA-1s, those that files of earlier archives have, with the BLAKE2b of the file.
+FindKnown = Callable[[Collection[bytes]], Mapping[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,13 @@ class Selected:
     reason: str = ""
 
 
-def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES) -> str:
-    """Return the digest of all that `extract_selected` depends on where some records are not fetched."""
+def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, known: Collection[bytes] = ()) -> str:
+    """Return the digest of all that `extract_selected` depends on where some records are not fetched.
+
+    `known` are the BLAKE2b of the files that records were not fetched for (`known_as` in the ledger).
+    """
     indexes = [(file.name, file.md5) for file in item.cdx_indexes]
+    hint = {"known": content_digest(b"".join(sorted(known)))} if known else {}
     return inputs_of_all(
         item,
         shard_bytes,
@@ -76,17 +84,46 @@ def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES) -> str:
         request_bytes=REQUEST_BYTES,
         largest_share=LARGEST_SHARE,
         unlisted=UNLISTED_BYTES,
+        **hint,
     )
 
 
 def is_wanted(entry: CdxEntry) -> bool:
     """Tell whether a record can be an original. Only what is known not to be one is left out.
 
-    Originals compete with originals alone (`imgur.choose`), so that leaving out the others changes no decision.
+    Originals compete with originals alone (`imgur.choose`), so that leaving out the others changes no decision. For
+    what is left out because its file is known, `mark_known` sees to that.
     """
-    if entry.is_revisit or entry.status not in {200, None}:
+    if entry.is_revisit or entry.status not in {200, None} or entry.known_as is not None:
         return False
     return classify_url(entry.url).kind is UrlKind.ORIGINAL
+
+
+def mark_known(index: Mapping[str, Sequence[CdxEntry]], find: FindKnown) -> dict[str, list[CdxEntry]]:
+    """Return the entries of each WARC file, those with `known_as` that need not be fetched for their file.
+
+    They are those of media ids of which every original that is listed has a known SHA-1: where a better or a lesser one
+    may be unknown, all are read, so that the choice among them is that of a full read.
+    """
+    originals: dict[str | None, list[CdxEntry]] = defaultdict(list)
+    for entries in index.values():
+        for entry in entries:
+            if is_wanted(entry):
+                originals[classify_url(entry.url).media_id].append(entry)
+    can_be_known = {
+        media_id: group
+        for media_id, group in originals.items()
+        if all(entry.sha1 is not None and entry.status == 200 for entry in group)
+    }
+    found = find({entry.sha1 for group in can_be_known.values() for entry in group if entry.sha1 is not None})
+    known_ids = {media_id for media_id, group in can_be_known.items() if all(entry.sha1 in found for entry in group)}
+
+    def marked(entry: CdxEntry) -> CdxEntry:
+        if entry.sha1 is None or not is_wanted(entry) or classify_url(entry.url).media_id not in known_ids:
+            return entry
+        return entry._replace(known_as=found[entry.sha1])
+
+    return {name: [marked(entry) for entry in entries] for name, entries in index.items()}
 
 
 def make_plan(entries: Sequence[CdxEntry], size: int, request_bytes: int) -> Plan | None:
@@ -126,12 +163,59 @@ def _wanted_spans(entries: Sequence[CdxEntry], size: int) -> Iterator[Span]:
         yield end, size
 
 
+class _Listed:
+    """Sees to it that a record that no index lists is not of an id whose originals were left out as known."""
+
+    def __init__(self, plans: Mapping[str, Plan | None], index: Mapping[str, Sequence[CdxEntry]]) -> None:
+        self._known_ids = {
+            classify_url(entry.url).media_id
+            for plan in plans.values()
+            if plan is not None
+            for entry in plan.entries
+            if entry.known_as is not None
+        }
+        self._offsets = {name: frozenset(entry.offset for entry in entries) for name, entries in index.items()}
+
+    @property
+    def is_needed(self) -> bool:
+        return bool(self._known_ids)
+
+    def check(self, warc_file: str, found: WarcRecord | Damage) -> None:
+        """Raise `IndexUnusable` for such a record."""
+        if isinstance(found, Damage) or not self._known_ids or found.offset in self._offsets.get(warc_file, ()):
+            return
+        url = classify_url(found.url)
+        if url.kind is UrlKind.ORIGINAL and url.media_id in self._known_ids:
+            raise IndexUnusable(
+                f"{warc_file}: at byte {found.offset:,} is a record of {url.media_id} that the CDX does not have; the "
+                "others of that id were left out as known."
+            )
+
+
+class WholeWarc:
+    """A WARC file that is read whole, beside others of which known files are left out."""
+
+    def __init__(self, name: str, opened: Callable[[], BinaryIO], listed: _Listed) -> None:
+        self._name = name
+        self._opened = opened
+        self._listed = listed
+
+    def records(self) -> Iterator[WarcRecord | Damage | CdxEntry]:
+        """Yield all records and damage. Raises `IndexUnusable` where a record may change what was left out."""
+        with self._opened() as stream:
+            for found in read_warc(stream):
+                self._listed.check(self._name, found)
+                yield found
+                del found
+
+
 class SelectedWarc:
     """A WARC file of which only the planned spans are fetched, each with the file's dictionary in front of it."""
 
-    def __init__(self, remote: RemoteFile, plan: Plan) -> None:
+    def __init__(self, remote: RemoteFile, plan: Plan, listed: _Listed) -> None:
         self._remote = remote
         self._plan = plan
+        self._listed = listed
 
     def records(self) -> Iterator[WarcRecord | Damage | CdxEntry]:
         """Yield the records of the spans, and the entries of all others, in the order of the file.
@@ -159,7 +243,9 @@ class SelectedWarc:
             if isinstance(found, Damage):
                 raise IndexUnusable(f"{self._remote}: {found.reason}, at byte {offset:,}, which the CDX does not say.")
             missing.discard(offset)
-            yield found._replace(offset=offset)
+            found = found._replace(offset=offset)
+            self._listed.check(self._remote.file.name, found)
+            yield found
             del found
         if missing:
             raise IndexUnusable(f"{self._remote}: no record begins at byte {min(missing):,}, where the CDX has one.")
@@ -210,8 +296,8 @@ class _Span(io.RawIOBase):
         return count
 
 
-def plan_archive(client: ArchiveOrg, item: Item) -> dict[str, Plan | None]:
-    """Return the plan of each WARC file; None for one to be read whole.
+def read_index(client: ArchiveOrg, item: Item) -> dict[str, list[CdxEntry]]:
+    """Return what the item's CDX say of each of its WARC files.
 
     Raises `IndexUnusable` where the item has no CDX that can be gone by, and `FetchFailed`.
     """
@@ -228,6 +314,11 @@ def plan_archive(client: ArchiveOrg, item: Item) -> dict[str, Plan | None]:
             if name in entries:
                 raise IndexUnusable(f"{item.identifier} has several CDX of {name}.")
             entries[name] = found
+    return {file.name: entries[file.name] for file in item.warcs if file.name in entries}
+
+
+def plan_archive(item: Item, entries: Mapping[str, Sequence[CdxEntry]]) -> dict[str, Plan | None]:
+    """Return the plan of each WARC file; None for one to be read whole. Raises `IndexUnusable`."""
     plans: dict[str, Plan | None] = dict.fromkeys(file.name for file in item.warcs)
     for file in item.warcs:
         if file.name in entries and file.size and file.format in _CHECKSUMMED:
@@ -245,26 +336,38 @@ def extract_selected(
     progress: Progress | None = None,
     ahead: Ahead | None = None,
     on_wrong: Callable[[str], None] | None = None,
+    find_known: FindKnown | None = None,
 ) -> Selected:
     """Do what `extract_streamed` does, but fetch only what can be originals, and what lies between them.
 
     The tables are those of a full read but for the records that were not fetched: their rows in the ledger have what
     the CDX says and the decision `not_fetched`. Where the index cannot be used, or what is read differs from what it
     says, all is read; `on_wrong` is told why. Each record's integrity is the checksum of its compressed frame, as the
-    MD5 of a file that is not read whole cannot be checked.
+    MD5 of a file that is not read whole cannot be checked. With `find_known`, records of files that earlier archives
+    have are not fetched either, by what the CDX says of their SHA-1: their rows name the file as `known_as`.
     """
     item.require_available()
     total = sum(file.size or 0 for file in item.warcs)
     told: Progress | None = None if progress is None else lambda done, _: progress(done, total)
     folder = scratch / "selected"
     try:
-        plans = plan_archive(client, item)
+        index = read_index(client, item)
+        if find_known is not None:
+            index = mark_known(index, find_known)
+        plans = plan_archive(item, index)
+        listed = _Listed(plans, index)
         folder.mkdir(parents=True)
         streams: list[RemoteStream] = []
         warcs: list[Warc] = []
         for file in item.warcs:
             remote, plan = RemoteFile(client, item.identifier, file), plans[file.name]
-            warcs.append((file.name, opener(remote, streams) if plan is None else SelectedWarc(remote, plan)))
+            opened = opener(remote, streams)
+            if plan is not None:
+                warcs.append((file.name, SelectedWarc(remote, plan, listed)))
+            elif listed.is_needed:
+                warcs.append((file.name, WholeWarc(file.name, opened, listed)))
+            else:
+                warcs.append((file.name, opened))
         extraction = extract_archive(
             item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told, ahead=ahead
         )

@@ -63,7 +63,8 @@ class RecordStory:
     """One row of `records`, and how to fetch it again. `offset` and `length` are of the compressed record, in bytes.
 
     `blake2b` is None where the record was dropped before its bytes were hashed; `fetch`, a command, then only prints
-    what they hash to. Only a response has a body to fetch: for others `fetch` is None.
+    what they hash to. Only a response has a body to fetch: for others `fetch` is None. `known_as` is what an earlier
+    archive has in its place, by the SHA-1 that the CDX gives.
     """
 
     archive: str
@@ -81,6 +82,7 @@ class RecordStory:
     media_id: str | None
     decision: RecordDecision
     blake2b: bytes | None
+    known_as: bytes | None
     address: str
     fetch: str | None
 

@@ -243,6 +243,9 @@ class _FileWriter:
             truth.files.append(
                 TrueFile(
                     blake2b=blake2b,
+                    md5=hashlib.md5(wire.body).hexdigest(),
+                    sha1=hashlib.sha1(wire.body).hexdigest(),
+                    sha256=hashlib.sha256(wire.body).hexdigest(),
                     size=len(wire.body),
                     media_type=payload.media_type,
                     media_id=exchange.media_id or "",

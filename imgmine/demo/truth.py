@@ -13,7 +13,10 @@ from imgmine.demo.encodings import Gate
 
 @dataclass(frozen=True, slots=True)
 class TrueRecord:
-    """One row of `records` and the name of its case. `captured_at` is ISO 8601 in UTC, `blake2b` hexadecimal."""
+    """One row of `records` and the name of its case. `captured_at` is ISO 8601 in UTC, `blake2b` hexadecimal.
+
+    `known_as` is None: what is told is a full read.
+    """
 
     archive: str
     warc_file: str
@@ -31,6 +34,7 @@ class TrueRecord:
     decision: str
     blake2b: str | None
     case: str
+    known_as: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,9 @@ class TrueFile:
     """
 
     blake2b: str
+    md5: str
+    sha1: str
+    sha256: str
     size: int
     media_type: str
     media_id: str

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from imgmine import __version__
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 DIGEST = pa.binary(32)
 TIME = pa.timestamp("us", tz="UTC")
@@ -35,12 +35,16 @@ RECORDS = pa.schema(
         pa.field("media_id", pa.string()),
         pa.field("decision", pa.string(), nullable=False),
         pa.field("blake2b", DIGEST),
+        pa.field("known_as", DIGEST),
     ]
 )
 
 FILES = pa.schema(
     [
         pa.field("blake2b", DIGEST, nullable=False),
+        pa.field("md5", pa.binary(16), nullable=False),
+        pa.field("sha1", pa.binary(20), nullable=False),
+        pa.field("sha256", pa.binary(32), nullable=False),
         pa.field("size", pa.int64(), nullable=False),
         pa.field("media_type", pa.string(), nullable=False),
         pa.field("extension", pa.string(), nullable=False),
@@ -160,6 +164,10 @@ COLUMN_MEANINGS = {
     "media_id": "the source's id of the picture or video, from the URL",
     "decision": "what became of it, or the first rule that dropped it",
     "blake2b": "BLAKE2b-256 of the bytes: the name of the file",
+    "known_as": "of a record not fetched: the file of an earlier archive with the SHA-1 that the CDX gives it",
+    "md5": "MD5 of the bytes, for lists of files that use it",
+    "sha1": "SHA-1 of the bytes, for lists of files that use it",
+    "sha256": "SHA-256 of the bytes, for lists of files that use it",
     "size": "bytes of the file",
     "media_type": "what the file is, by its bytes",
     "extension": "file name extension of the media type",

@@ -107,6 +107,8 @@ def check(extraction: Extraction) -> None:
     for row in files.to_pylist():
         payload = shards[row["shard"]][row["shard_offset"] : row["shard_offset"] + row["size"]]
         assert hashlib.blake2b(payload, digest_size=32).digest() == row["blake2b"]
+        for name in ("md5", "sha1", "sha256"):
+            assert hashlib.new(name, payload).digest() == row[name]
 
 
 def decisions(extraction: Extraction) -> list[str]:

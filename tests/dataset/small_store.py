@@ -46,6 +46,10 @@ def digest(payload: str) -> bytes:
     return hashlib.blake2b(payload.encode(), digest_size=32).digest()
 
 
+def list_hashes(payload: str) -> dict[str, bytes]:
+    return {name: hashlib.new(name, payload.encode()).digest() for name in ("md5", "sha1", "sha256")}
+
+
 def put_manifest(store: Store, archive: str, publicdate: datetime | None) -> None:
     warc = ItemFile(f"{archive}.warc.zst", "Web ARChive ZST", 1000, None, None, None, None, private=False)
     item = Item(archive, publicdate, None, 1234, dark=False, restricted=False, files=(warc,))
@@ -81,6 +85,7 @@ def tables_of(archive: str, entries: Sequence[Entry]) -> dict[str, pa.Table]:
         file = {
             **where,
             "blake2b": entry.digest,
+            **list_hashes(entry.payload),
             "size": len(entry.payload),
             "media_type": entry.media_type,
             "extension": entry.media_type.rpartition("/")[2],
@@ -94,7 +99,14 @@ def tables_of(archive: str, entries: Sequence[Entry]) -> dict[str, pa.Table]:
         if entry.media_type.startswith("video/"):
             judged = entry.still
             files.append(
-                {**file, "blake2b": judged, "media_type": "image/png", "video_blake2b": entry.digest, "frame_time": 1.5}
+                {
+                    **file,
+                    **list_hashes(f"still of {entry.payload}"),
+                    "blake2b": judged,
+                    "media_type": "image/png",
+                    "video_blake2b": entry.digest,
+                    "frame_time": 1.5,
+                }
             )
         images.append(
             {

@@ -9,7 +9,7 @@ import pytest
 
 from imgmine.dataset.publishing import ARCHIVES_KEY, OWNERSHIP_KEY, DatasetSummary, publish_dataset
 from imgmine.store.local import LocalStore
-from imgmine.store.tables import parquet_metadata
+from imgmine.store.tables import SCHEMA_VERSION, parquet_metadata
 from tests.dataset.small_store import Entry, digest, put_archive, put_manifest
 
 EARLY = datetime(2023, 4, 30, tzinfo=UTC)
@@ -59,7 +59,7 @@ def test_the_earliest_by_publicdate_then_identifier_owns(store: LocalStore, tmp_
     }
     assert (summary.files, summary.distinct, summary.repeated) == (9, 6, 3)
     assert summary.changed
-    assert parquet_metadata(store.get_bytes(OWNERSHIP_KEY))["schema_version"] == "1"
+    assert parquet_metadata(store.get_bytes(OWNERSHIP_KEY))["schema_version"] == SCHEMA_VERSION
 
 
 def test_the_archives_table_says_what_each_has_and_owns(store: LocalStore, tmp_path: Path) -> None:

@@ -68,7 +68,13 @@ def test_rows_and_metadata_come_back(content: list[dict[str, object]]) -> None:
 
 def one_row(schema: pa.Schema) -> dict[str, object]:
     """Return a row with a value in every column that must have one, and null in the others."""
-    values: dict[str, object] = {"blake2b": b"\x01" * 32, "embedding": [0.5, -0.5, 0.25, 1.0]}
+    values: dict[str, object] = {
+        "blake2b": b"\x01" * 32,
+        "md5": b"\x02" * 16,
+        "sha1": b"\x03" * 20,
+        "sha256": b"\x04" * 32,
+        "embedding": [0.5, -0.5, 0.25, 1.0],
+    }
     plain = {pa.string(): "x", pa.int64(): 1, pa.float64(): -1.5, pa.float32(): 2.5}
     return {f.name: None if f.nullable else values.get(f.name, plain.get(f.type)) for f in schema}
 
