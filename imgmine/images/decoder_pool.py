@@ -7,6 +7,7 @@ for an archive is in `archive`.
 import os
 import queue
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,7 @@ _MOST_PREVIEW = 3 << 20
 _LARGE_STILL = 16 << 20
 _RESULT = 4 << 10  # a result without its bytes
 
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 180.0
 _TRIES = 2
 
 
@@ -123,18 +124,28 @@ class _WorkerDied(Exception):
     """A worker's process has ended, or answers nonsense."""
 
 
-class _WorkerTimeout(Exception):
-    """A worker has not answered in time."""
+class _WorkerSilent(Exception):
+    """A worker has not answered for very long, and has not used up its time on the processor either."""
+
+
+class _OutOfTime(Exception):
+    """A worker was ended because a file had used up its time on the processor."""
 
 
 class _Worker:
     """One worker process and its pipes."""
 
-    def __init__(self, memory_bytes: int, decoding: Decoding) -> None:
+    def __init__(self, memory_bytes: int, cpu_s: float, decoding: Decoding) -> None:
+        self._cpu_s = cpu_s
         environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or "PYTHON" in name}
         with tempfile.TemporaryFile() as complaints:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "imgmine.images.worker", str(os.getpid()), str(memory_bytes), decoding],
+                [
+                    sys.executable,
+                    "-m",
+                    "imgmine.images.worker",
+                    *map(str, (os.getpid(), memory_bytes, cpu_s, decoding)),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
@@ -147,7 +158,7 @@ class _Worker:
             self._readable.register(self._answers, select.POLLIN)
             try:
                 self._read(_START_TIMEOUT_S)
-            except (_WorkerDied, _WorkerTimeout) as error:
+            except (_WorkerDied, _WorkerSilent) as error:
                 self.close()
                 complaints.seek(0)
                 said = complaints.read().decode(errors="replace").strip()
@@ -157,23 +168,23 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: Message, timeout_s: float) -> Message:
-        """Return the answer. Raises `_WorkerDied`, `_WorkerTimeout`; the worker is of no use then."""
+    def ask(self, request: Message, patience_s: float) -> Message:
+        """Return the answer. Raises `_WorkerDied`, `_OutOfTime`, `_WorkerSilent`; the worker is of no use then."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(encode(request))  # shorter than a pipe's buffer, so it does not block
         except BrokenPipeError:
-            raise _WorkerDied(self._end()) from None
-        return self._read(timeout_s)
+            raise self._end() from None
+        return self._read(patience_s)
 
-    def _read(self, timeout_s: float) -> Message:
-        deadline = time.monotonic() + timeout_s
+    def _read(self, patience_s: float) -> Message:
+        deadline = time.monotonic() + patience_s
 
         def read(count: int) -> bytes:
             data = bytearray()
             while len(data) < count:
                 if not self._readable.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                    raise _WorkerTimeout(f"no answer within {timeout_s:g} s")
+                    raise _WorkerSilent(f"no answer within {patience_s:g} s")
                 part = os.read(self._answers, min(count - len(data), 1 << 20))
                 if not part:
                     raise EOFError
@@ -183,16 +194,18 @@ class _Worker:
         try:
             return receive(read)
         except EOFError:
-            raise _WorkerDied(self._end()) from None
+            raise self._end() from None
         except ValueError as error:
             raise _WorkerDied(str(error)) from None
 
-    def _end(self) -> str:
+    def _end(self) -> _WorkerDied | _OutOfTime:
         try:
             status = self._process.wait(5)
         except subprocess.TimeoutExpired:
-            return "it closed its output"
-        return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+            return _WorkerDied("it closed its output")
+        if status == -signal.SIGPROF:
+            return _OutOfTime(f"not decoded in {self._cpu_s:g} s of processor time")
+        return _WorkerDied(f"killed by signal {-status}" if status < 0 else f"exit status {status}")
 
     def kill(self) -> None:
         """End the process. It holds nothing that is worth a farewell. A thread that waits for its answer is told."""
@@ -210,11 +223,12 @@ class _Worker:
 class DecoderPool:
     """Decodes pictures and videos in worker processes. Use as a context manager; one pool may serve many threads.
 
-    A worker that dies is replaced and its file tried once more, for it may have been killed by something else; a file
-    that kills two, hangs for `timeout_s` seconds, or needs more than `memory_bytes` of address space gets a result
-    that says so. Results come in the order of the requests and do not depend on the number of workers. What is under
-    way is bounded by its bytes (`IN_FLIGHT` an iteration); `submit_picture` and `submit_still` are for a producer that
-    keeps account itself.
+    A worker that dies, or is silent for `patience_s` seconds, is replaced and its file tried once more, for something
+    else may have killed or stopped it; a file that does so twice, takes more than `cpu_s` seconds of the processor, or
+    needs more than `memory_bytes` of address space gets a result that says so. Results come in the order of the
+    requests; they do not depend on the number of workers, nor on what else the machine has to do. What is under way is
+    bounded by its bytes (`IN_FLIGHT` an iteration); `submit_picture` and `submit_still` are for a producer that keeps
+    account itself.
 
     Parameters: `workers`, one for each processor by default. `memory_bytes` is enforced on Linux alone. `decoding` says
     what previews and their hashes are made from; verdicts do not depend on it.
@@ -225,7 +239,8 @@ class DecoderPool:
         self,
         workers: int | None = None,
         memory_bytes: int = 1 << 30,
-        timeout_s: float = 60.0,
+        cpu_s: float = 60.0,
+        patience_s: float = 900.0,
         decoding: Decoding = Decoding.EXACT,
     ) -> None:
         self.workers = _processors() if workers is None else workers
@@ -235,7 +250,8 @@ class DecoderPool:
             raise ValueError(f"memory_bytes: {memory_bytes}; a worker needs {LEAST_MEMORY} to start and to decode")
         self._in_flight = max(IN_FLIGHT, self.workers * _LEAST_IN_FLIGHT_EACH)
         self._memory_bytes = memory_bytes
-        self._timeout_s = timeout_s
+        self._cpu_s = cpu_s
+        self._patience_s = patience_s
         self._decoding = decoding
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._started: set[_Worker] = set()
@@ -339,26 +355,27 @@ class DecoderPool:
         for _ in range(_TRIES):
             worker = self._worker()
             try:
-                answer = worker.ask(Message(request), self._timeout_s)
-            except _WorkerTimeout as error:
+                answer = worker.ask(Message(request), self._patience_s)
+            except _OutOfTime as error:
                 self._discard(worker)
                 return Message({"failed": str(error)})
-            except _WorkerDied as error:
+            except (_WorkerDied, _WorkerSilent) as error:
                 self._discard(worker)
-                end = str(error)
+                died = isinstance(error, _WorkerDied)
+                end = f"the decoder process died ({error})" if died else f"the decoder process hung ({error})"
                 continue
             self._idle.put(worker)
             if "fault" in answer.head:
                 raise DecoderError(f"A file to decode cannot be read: {answer.head['fault']}")
             return answer
-        return Message({"failed": f"the decoder process died ({end})"})
+        return Message({"failed": end})
 
     def _worker(self) -> _Worker:
         while True:
             try:
                 worker = self._idle.get_nowait()
             except queue.Empty:
-                worker = _Worker(self._memory_bytes, self._decoding)
+                worker = _Worker(self._memory_bytes, self._cpu_s, self._decoding)
                 with self._lock:
                     self._started.add(worker)
             if self._closed:

@@ -1,4 +1,4 @@
-"""The process in which pictures and videos are decoded: `python -m imgmine.images.worker PARENT MEMORY DECODING`.
+"""The process in which pictures and videos are decoded: `python -m imgmine.images.worker PARENT MEMORY CPU DECODING`.
 
 It reads requests from standard input, answers on standard output, and ends with its parent. It imports Pillow, and
 OpenCV when the first video comes; whatever one file does to it costs that file alone. `decoder_pool` starts it.
@@ -98,8 +98,8 @@ def _still(video: io.BufferedReader, blake2b: bytes) -> Message:
     return Message({"frame_time": frame_time}, png)
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, decoding: Decoding) -> None:
-    """Answer requests until there are no more."""
+def serve(requests: BinaryIO, answers: BinaryIO, cpu_s: float, decoding: Decoding) -> None:
+    """Answer requests until there are no more. One that takes more than `cpu_s` of the processor ends the process."""
 
     def read(count: int) -> bytes:
         data = requests.read(count)
@@ -113,11 +113,16 @@ def serve(requests: BinaryIO, answers: BinaryIO, decoding: Decoding) -> None:
         except EOFError:
             return
         try:
+            # The kernel counts, and ends even a loop in C. It counts this process alone: by the clock, a busy machine
+            # would have other verdicts than an idle one.
+            signal.setitimer(signal.ITIMER_PROF, cpu_s)
             message = answer(request, decoding)
         except SourceFault as error:
             message = Message({"fault": str(error)})
         except MemoryError:
             message = Message({"failed": "needs more memory than a decoder may have"})
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
         answers.write(encode(message))
         answers.flush()
 
@@ -141,10 +146,11 @@ def _limit(memory: int) -> None:
 
 def main() -> None:
     """Run the worker."""
-    parent, memory, decoding = sys.argv[1:]
+    parent, memory, cpu_s, decoding = sys.argv[1:]
     _end_with(int(parent))
     _limit(int(memory))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # it ends the process, whatever the parent does with it
     answers = os.fdopen(os.dup(1), "wb")
     answers.write(encode(Message({"ready": True})))
     answers.flush()
@@ -152,7 +158,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    serve(sys.stdin.buffer, answers, Decoding(decoding))
+    serve(sys.stdin.buffer, answers, float(cpu_s), Decoding(decoding))
 
 
 if __name__ == "__main__":

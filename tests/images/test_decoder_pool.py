@@ -220,17 +220,60 @@ def test_a_file_that_kills_its_workers_costs_that_file_alone(spool: Spool) -> No
     assert [result.is_final for result in results] == [True, False, True]
 
 
-def test_a_worker_that_hangs_is_replaced(spool: Spool) -> None:
-    slow, good = spool.add(slow_picture()), spool.add(GOOD)
-    with DecoderPool(1, timeout_s=3) as pool:
+def test_a_worker_that_hangs_once_costs_nothing(spool: Spool) -> None:
+    requests = [spool.add(GOOD), spool.add(slow_picture()), spool.add(GOOD)]
+    with DecoderPool(1, patience_s=6) as pool:
+        expected = list(pool.pictures(requests))
         stopper = threading.Thread(target=lambda: busy_worker().suspend())
+        stopper.start()
+        assert list(pool.pictures(requests)) == expected
+        stopper.join()
+        assert [worker.status() for worker in workers()] != [psutil.STATUS_STOPPED]
+    assert [result.verdict.decision for result in expected] == ["kept", "kept", "kept"]
+
+
+def test_a_file_that_hangs_its_workers_costs_that_file_alone(spool: Spool) -> None:
+    slow, good = spool.add(slow_picture()), spool.add(GOOD)
+
+    def stop_two() -> None:
+        first = busy_worker()
+        first.suspend()
+        busy_worker(other_than=first).suspend()
+
+    with DecoderPool(1, patience_s=3) as pool:
+        stopper = threading.Thread(target=stop_two)
         stopper.start()
         results = list(pool.pictures([good, slow, good]))
         stopper.join()
-        assert [worker.status() for worker in workers()] != [psutil.STATUS_STOPPED]
-    decisions = [result.verdict.decision for result in results]
-    assert decisions == [ImageDecision.KEPT, ImageDecision.UNDECODABLE, ImageDecision.KEPT]
-    assert results[1].verdict.detail == "no answer within 3 s"
+    assert [result.verdict.decision for result in results] == ["kept", "undecodable", "kept"]
+    assert results[1].verdict.detail == "the decoder process hung (no answer within 3 s)"
+    assert [result.is_final for result in results] == [True, False, True]
+
+
+def test_a_file_that_takes_too_much_of_the_processor_costs_that_file_alone(spool: Spool) -> None:
+    slow, good = spool.add(slow_picture()), spool.add(GOOD)
+    with DecoderPool(1, cpu_s=0.2) as pool:
+        results = list(pool.pictures([good, slow, *[good] * 20]))  # which take more than 0.2 s together
+    assert [result.verdict.decision for result in results] == ["kept", "undecodable", *["kept"] * 20]
+    assert results[1].verdict.detail == "not decoded in 0.2 s of processor time"
+    assert not results[1].is_final
+
+
+def test_time_in_which_a_worker_does_not_run_is_not_counted(spool: Spool) -> None:
+    slow = spool.add(slow_picture())
+
+    def hold_up() -> None:
+        worker = busy_worker()
+        worker.suspend()
+        time.sleep(3.5)
+        worker.resume()
+
+    with DecoderPool(1, cpu_s=3) as pool:
+        holder = threading.Thread(target=hold_up)
+        holder.start()
+        result = one(pool, slow)
+        holder.join()
+    assert (result.verdict.decision, result.is_final) == (ImageDecision.KEPT, True)
 
 
 @linux
