@@ -119,6 +119,19 @@ def test_explain_of_no_query_exits_with_2(terminal: Terminal) -> None:
     assert terminal.run("explain", "not a hash").returncode == 2
 
 
+def test_labels_are_added_taken_back_and_listed(terminal: Terminal, tmp_path: Path) -> None:
+    one, two = "0" * 64, "1" * 64
+    assert terminal.run("label", "add", one, two, "--label", "bad", "--by", "me").returncode == 0
+    table = tmp_path / "labels.csv"
+    table.write_text(f"blake2b,label\n{one},comics\n")
+    assert "1 labels added" in terminal.run("label", "import", str(table)).stdout
+    assert terminal.run("label", "remove", two, "--label", "bad").returncode == 0
+    listed = terminal.run("label", "list").stdout
+    assert listed.splitlines() == ["comics: 1 yes, 0 no", "good: 0 yes, 1 no", "4 entries in the log."]
+    wrong = terminal.run("label", "add", "abc", "--label", "good")
+    assert (wrong.returncode, "is no BLAKE2b-256" in wrong.stderr) == (1, True)
+
+
 def test_a_setting_that_cannot_be_used_is_named(terminal: Terminal) -> None:
     terminal.environ["IMGMINE_ANOMALY_PERCENTILE"] = "many"
     try:

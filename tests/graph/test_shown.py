@@ -10,6 +10,7 @@ from imgmine.decisions import (
 )
 from imgmine.models.showing import Screen
 from imgmine_assets import shown
+from tests.models.photographs import photographs, preview
 
 
 def cells(table: object) -> list[dict[str, object]]:
@@ -57,3 +58,13 @@ def test_every_decision_is_explained() -> None:
     assert set(RECORD_MEANINGS) == set(RecordDecision)
     assert set(IMAGE_MEANINGS) == set(ImageDecision)
     assert set(SCORE_MEANINGS) == set(ScoreDecision)
+
+
+def test_a_sheet_shows_nothing_that_nobody_judged_and_says_so() -> None:
+    samples = [(preview(photographs()["coffee"]), "coffee")]
+    hidden = shown.sheet(samples, "pictures", Screen(0.2, show_all=False, judge=None))
+    assert hidden == shown.sheet([(None, "coffee")], "pictures", Screen(0.2, show_all=True, judge=None)) + (
+        "\n\nThe pictures are not shown: what is safe for work is not known without `pip install 'imgmine[nsfw]'`. "
+        "IMGMINE_SHOW_NSFW=1 shows them."
+    )
+    assert shown.sheet(samples, "pictures", Screen(0.2, show_all=True, judge=None)) not in hidden

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from imgmine.models.probe_model import (
@@ -92,4 +91,3 @@ def test_an_empty_archive_has_an_empty_table_and_other_vectors_are_refused(model
 def test_without_any_label_there_is_nothing() -> None:
     nothing = fit_probes({}, "m-1", {})
     assert (nothing.labels, nothing.weights.shape) == ((), (0, 0))
-    assert isinstance(score_archive(embeddings_table([], np.empty((0, 0), np.float32)), nothing), pa.Table)
