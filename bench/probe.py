@@ -19,7 +19,7 @@ from imgmine.models.probe import fit_probe
 from imgmine.models.vectors import embeddings_table
 
 MODEL = "efficientnet-lite0"
-LABELS = (20, 50, 100)
+LABELS = (25, 50, 100)
 
 
 def balanced(rng: np.random.Generator, kinds: np.ndarray, rows: np.ndarray, count: int, left_out: str) -> np.ndarray:

@@ -30,7 +30,7 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_run_of_the_demo_succeeds(mined: MinedDemo) -> None:
-    assert [outcome.reason for outcome in mined.outcomes] == [""] * 8
+    assert [outcome.reason for outcome in mined.outcomes] == [""] * 9
 
 
 def test_the_ledger_is_the_generators_own_list_row_for_row(mined: MinedDemo) -> None:

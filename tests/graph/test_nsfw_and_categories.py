@@ -68,7 +68,7 @@ def test_another_list_makes_only_categories_again(mined_once: Workplace, archive
     listed.write_text(SHIPPED.read_text().replace("least_probability: 0.5", "least_probability: 1"))
     after = replace(mined_once, settings=replace(mined_once.settings, categories=listed))
     assert stale(after, archive.name) == {"categories"}
-    assert after.mine([archive.name])[0].succeeded
+    assert after.run("score_archive", archive.name).succeeded
     assert changed(mined_once, as_it_was) == {f"categories/{archive.name}.parquet"}
     listed.write_text("categories: {}\n")
     broken = after.run("score_archive", archive.name)

@@ -50,7 +50,7 @@ def test_another_model_makes_the_vectors_stale_and_nothing_before_them(
 ) -> None:
     assert stale(mined_once, archive.name) == set()
     after = replace(mined_once, settings=replace(mined_once.settings, embedder=str(clip)))
-    assert stale(after, archive.name) == {"embeddings", "categories"}
+    assert stale(after, archive.name) == {"embeddings"}
     as_it_was = published(after.store)
     [outcome] = after.mine([archive.name])
     assert outcome.succeeded, outcome
