@@ -66,7 +66,9 @@ def workplace(home: Path, archives: Path, **changes: object) -> Iterator[Workpla
     """Serve the archives in a folder, and yield a workplace in `home` that mines them."""
     home.mkdir(parents=True, exist_ok=True)
     with serve(archives) as server, dg.instance_for_test(temp_dir=str(home)) as instance:
-        settings = load_settings({"IMGMINE_HOME": str(home), "IMGMINE_ARCHIVE_ORG": server.url})
+        # Four vectors more for each picture are made in the tests of watermarks alone.
+        environ = {"IMGMINE_WATERMARK_MODEL": "none"}
+        settings = load_settings({**environ, "IMGMINE_HOME": str(home), "IMGMINE_ARCHIVE_ORG": server.url})
         yield Workplace(replace(settings, **changes), instance, server)  # type: ignore[arg-type]
 
 
