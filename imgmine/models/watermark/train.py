@@ -78,9 +78,19 @@ def embed_examples(
     )
 
 
+def to_fit(examples: Examples, about: About) -> tuple[Examples, Examples]:
+    """Return what is learned from, photographs and screens, and what it is chosen by, photographs.
+
+    Memes are left out: their captions, as pictures without a mark, make marks themselves harder to find.
+    """
+    photographs, screens = about.subjects == "photograph", about.subjects == "screen"
+    training = examples.take((photographs | screens) & (about.parts == Part.TRAINING.value))
+    return training, examples.take(photographs & (about.parts == Part.VALIDATION.value))
+
+
 def comparison(examples: Examples, about: About, head: Head) -> list[str]:
     """Return the table of the ways to judge a picture, by how they do on the test's photographs."""
-    training, validation = (examples.take(about.parts == part.value) for part in (Part.TRAINING, Part.VALIDATION))
+    training, validation = to_fit(examples, about)
     whole, side_by_side = fit_whole(training, validation), fit_concatenated(training, validation)
     ways: dict[str, Callable[[Examples], np.ndarray]] = {
         "one embedding, of the whole picture": lambda of: whole.scores(of.views[:, 0]),
@@ -154,7 +164,7 @@ def write_model(folder: Path, head: Head, embedder: Embedder, threshold: float, 
 
 def train(folder: Path, examples: Examples, about: About, embedder: Embedder, seed: int) -> list[str]:
     """Fit, write the model and its card into the folder, and return the tables."""
-    training, validation = (examples.take(about.parts == part.value) for part in (Part.TRAINING, Part.VALIDATION))
+    training, validation = to_fit(examples, about)
     head = fit_head(training, validation)
     photographs = about.subjects == "photograph"
     clean = photographs & ~examples.marked
