@@ -35,6 +35,22 @@ def test_entries_are_told_by_file_and_offset(stored):
     }
 
 
+@pytest.mark.parametrize(
+    ("told", "sha1"),
+    [
+        ("AEBAGBAFAYDQQCIKBMGA2DQPCAIREEYU", bytes(range(1, 21))),
+        ("AEBAGBAFAYDQQCIKBMGA2DQPCAIREEY=", None),  # its last byte was zero, and cut
+        ("AEBAGBAFAYDQQCIKBMGA2DQPCAIREEY", None),
+        ("AEBAG===", None),
+        ("aebagbafaydqqcikbmga2dqpcaireeyu", None),
+        ("-", None),
+    ],
+)
+def test_only_a_whole_digest_is_one(told, sha1):
+    [_, entry] = read_cdx((HEADER + LINES.replace("200 AAAA", f"200 {told}")).encode())["x.zst"]
+    assert entry.sha1 == sha1
+
+
 def test_columns_are_found_by_the_letters_of_the_header():
     [entry] = read_cdx(b" CDX V g a S b m s\n7 x.zst http://h/ 9 20230501120000 text/html 404\n")["x.zst"]
     assert entry == CdxEntry(7, 9, "http://h/", datetime(2023, 5, 1, 12, tzinfo=UTC), "text/html", 404)

@@ -198,10 +198,14 @@ def test_the_columns_of_a_kept_record_and_its_file(extract: Extract) -> None:
         "media_id": "abcde",
         "decision": "kept",
         "blake2b": blake2b(png()),
+        "known_as": None,
     }
     shard = extraction.shards[0]
     assert file == {
         "blake2b": blake2b(png()),
+        "md5": hashlib.md5(png()).digest(),
+        "sha1": hashlib.sha1(png()).digest(),
+        "sha256": hashlib.sha256(png()).digest(),
         "size": 700,
         "media_type": "image/png",  # by the bytes
         "extension": "png",

@@ -1,23 +1,31 @@
 """Reading only what can be an original: the same tables but for what was not fetched, and all of it where in doubt."""
 
+import base64
 import gzip
 import hashlib
+import itertools
 import json
 import shutil
+from random import Random
 
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.cdx import CdxEntry, IndexUnusable
 from imgmine.archives.extract import extract_archive
 from imgmine.archives.retry import RetryPolicy
-from imgmine.archives.selection import extract_selected, is_wanted, make_plan
+from imgmine.archives.selection import extract_selected, is_wanted, make_plan, mark_known
+from imgmine.dataset.funnel import check_funnel
+from imgmine.dataset.known_files import KnownFiles
 from imgmine.demo.archives import make_archives
 from imgmine.demo.exchanges import Kind
 from imgmine.demo.server import serve
 from imgmine.images.decoder_pool import DecoderPool
+from tests.archives.item_on_disk import metadata
+from tests.archives.small_warcs import Answer, gif, jpeg, png, write_warc
 
 ORIGINAL, COPY, PAGE = "https://i.imgur.com/abcde.png", "https://i.imgur.com/abcdeb.png", "https://imgur.com/abcde"
 
@@ -218,3 +226,154 @@ def test_an_archive_of_originals_is_read_whole(archives, decoders, tmp_path):
     assert said == []
     assert "more than 60%" in found.reason
     assert_same(found.extraction, whole)
+
+
+KNOWN = {b"1" * 20: b"A" * 32, b"2" * 20: b"B" * 32}
+
+
+def original(media_id, sha1, extension="png", status=200):
+    url = f"https://i.imgur.com/{media_id}.{extension}"
+    return CdxEntry(0, 1, url, None, "image/png", status, sha1)
+
+
+@pytest.mark.parametrize(
+    ("listed", "known_as"),
+    [
+        ([original("abcde", b"1" * 20)], [b"A" * 32]),
+        ([original("abcde", b"3" * 20)], [None]),
+        ([original("abcde", None)], [None]),
+        ([original("abcde", b"1" * 20, status=None)], [None]),
+        ([original("abcde", b"1" * 20), original("abcde", b"2" * 20, "jpg")], [b"A" * 32, b"B" * 32]),
+        ([original("abcde", b"1" * 20), original("abcde", b"3" * 20, "jpg")], [None, None]),
+        ([original("abcde", b"1" * 20), original("fghij", b"3" * 20)], [b"A" * 32, None]),
+        ([original("abcdeb", b"1" * 20)], [None]),
+    ],
+)
+def test_an_original_is_left_out_where_all_of_its_id_are_known(listed, known_as):
+    marked = mark_known({"a.zst": listed[:1], "b.zst": listed[1:]}, lambda asked: KNOWN)
+    assert [found.known_as for found in marked["a.zst"] + marked["b.zst"]] == known_as
+    assert not any(is_wanted(found) for found in marked["a.zst"] + marked["b.zst"] if found.known_as)
+
+
+# Larger than the gaps that are read rather than jumped over.
+PAYLOADS = [make(Random(number).randbytes(70_000), 70_020) for number, make in enumerate([png, jpeg, gif, png, jpeg])]
+COPY_BODY = jpeg(Random("copy").randbytes(600_000), 600_020)
+IDS = ["abcde", "fghij", "klmno"]
+TYPES = {"png": "image/png", "jpg": "image/jpeg", "gif": "image/gif"}
+
+
+def digest_told(payload, telling):
+    sha1 = hashlib.sha1(payload).digest()
+    return {
+        "truly": base64.b32encode(sha1).decode(),
+        "cut": base64.b32encode(sha1[:7]).decode(),
+        "wrongly": base64.b32encode(hashlib.sha1(b"its chunks and " + payload).digest()).decode(),
+        "not": "-",
+    }[telling]
+
+
+def put_archive(root, identifier, publicdate, originals):
+    """Write an item of two WARC files, with a CDX; `originals` are (id, extension, payload, telling, listed)."""
+    folder = root / identifier
+    folder.mkdir(parents=True)
+    lines, listed = [], []
+    for name, some in (("a.warc.zst", originals[::2]), ("b.warc.zst", originals[1::2])):
+        copy = Answer("https://i.imgur.com/abcdeb.jpg", COPY_BODY)
+        answers = [copy, *(Answer(f"https://i.imgur.com/{key}.{ext}", PAYLOADS[at]) for key, ext, at, _, _ in some)]
+        digests = ["-", *(digest_told(PAYLOADS[at], telling) for _, _, at, telling, _ in some)]
+        is_listed = [True, *(listed for *_, listed in some)]
+        spans = write_warc(folder / name, answers)
+        for answer, span, digest, is_in in zip(answers, spans, digests, is_listed, strict=True):
+            where = f"{span.length} {span.offset} {name}"
+            line = f"- 20230501120000 {answer.url} image/png 200 {digest} - - {where}\n"
+            lines += [line] if is_in else []
+        listed.append((name, "Web ARChive ZST"))
+    (folder / "x.cdx").write_text(" CDX N b a m s k r M S V g\n" + "".join(lines))
+    files = [
+        {
+            "name": name,
+            "format": kind,
+            "size": str((folder / name).stat().st_size),
+            "md5": hashlib.md5((folder / name).read_bytes()).hexdigest(),
+        }
+        for name, kind in [*listed, ("x.cdx", "Item CDX Index")]
+    ]
+    (folder / "item.json").write_text(json.dumps(metadata(identifier, publicdate, files)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def internet_archive(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("archive.org")) as server:
+        yield server
+
+
+COUNT = itertools.count()
+archives_of_originals = st.lists(
+    st.lists(
+        st.tuples(
+            st.sampled_from(IDS),
+            st.sampled_from(list(TYPES)),
+            st.integers(0, len(PAYLOADS) - 1),
+            st.sampled_from(["truly", "truly", "truly", "cut", "wrongly", "not"]),
+            st.sampled_from([True, True, True, False]),
+        ),
+        max_size=4,
+    ),
+    min_size=2,
+    max_size=3,
+)
+SAME = ("abcde", "png", 0, "truly", True)
+
+
+@settings(max_examples=12, deadline=None)
+@example([[SAME], [SAME, ("fghij", "jpg", 1, "truly", True)]], Random(0), 1)
+@example([[("abcde", "png", 0, "truly", True)], [SAME, ("abcde", "jpg", 1, "truly", True)]], Random(0), 0)
+@example([[("abcde", "png", 0, "truly", True)], [SAME, ("abcde", "jpg", 1, "truly", False)]], Random(0), 0)
+@given(archives_of_originals, st.randoms(use_true_random=False), st.none())
+def test_the_files_and_their_owners_are_the_same_with_the_hint(
+    internet_archive, decoders, tmp_path_factory, archives, rng, least_known
+):
+    scratch = tmp_path_factory.mktemp("property")
+    names = [f"archive-{next(COUNT):05d}" for _ in archives]
+    order = rng.sample(range(len(names)), len(names)) if least_known is None else range(len(names))
+    client = ArchiveOrg(internet_archive.url)
+    full, hinted, known = {}, {}, 0
+    for place in order:
+        name = names[place]
+        folder = put_archive(internet_archive.root, name, f"2023-05-0{place + 1} 00:00:00", archives[place])
+        (scratch / f"{name}-full").mkdir()
+        warcs = [(path.name, path) for path in folder.glob("*.zst")]
+        full[name] = extract_archive(name, warcs, scratch / f"{name}-full", decoders=decoders).files
+        earlier = KnownFiles([scratch / f"{before}.parquet" for before in hinted if before < name])
+        found = extract_selected(
+            client, client.item(name), scratch / f"{name}-select", decoders=decoders, find_known=earlier.by_sha1
+        ).extraction
+        assert check_funnel(found.records, found.files) == []
+        left_out = [row for row in found.records.to_pylist() if row["known_as"]]
+        assert {row["decision"] for row in left_out} <= {"not_fetched"}
+        assert earlier.has_all({row["known_as"] for row in left_out})
+        known += len(left_out)
+        hinted[name] = found.files
+        pq.write_table(found.files, scratch / f"{name}.parquet")
+    assert owners(hinted) == owners(full)
+    assert known >= (least_known or 0)
+
+
+def owners(files):
+    """Return which archive owns each file."""
+    return {digest: name for name in sorted(files, reverse=True) for digest in files[name]["blake2b"].to_pylist()}
+
+
+def test_a_record_that_no_index_lists_of_an_id_left_out_leads_to_a_full_read(internet_archive, decoders, tmp_path):
+    listed = [SAME, ("abcde", "jpg", 1, "truly", False)]  # each in a file of its own
+    name = f"archive-{next(COUNT):05d}"
+    put_archive(internet_archive.root, name, "2023-05-01 00:00:00", listed)
+    said = []
+    client = ArchiveOrg(internet_archive.url)
+    known = {hashlib.sha1(PAYLOADS[0]).digest(): hashlib.blake2b(PAYLOADS[0], digest_size=32).digest()}
+    found = extract_selected(
+        client, client.item(name), tmp_path / "s", decoders=decoders, on_wrong=said.append, find_known=lambda _: known
+    )
+    assert "that the CDX does not have" in said[0]
+    assert found.extraction.counts["kept"] == found.extraction.counts["lesser_copy"] == 1
