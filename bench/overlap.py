@@ -1,6 +1,6 @@
 """Three archives mined on one machine, each stage throttled to take equally long: how far do the stages overlap?
 
-python bench/overlap.py --records 200 --seconds 60
+python bench/overlap.py --records 200 --seconds 110
 
 The archives are mined as the daemon would: each is a run in a process of its own, all started at once, on one instance
 with its pool of downloads. First they are mined one after the other without throttles, which shows how many bytes each
@@ -8,10 +8,12 @@ stage has to do and what the rest costs: starting the runs, vectors, tables. The
 throttled, so that each takes --seconds an archive: the link from the archives (the server's throttle), the link to the
 store (each put of a shard waits its turn), and the decoders (each picture waits its turn for as long as its bytes say).
 Their sleeps are long beside what the machine really computes, so that its cores are not what is measured. As a real
-archive has 14 shards and more, shards are made small enough that these have --shards each.
+archive has 14 shards and more, shards are made small enough that these have --shards each. Files are as large as those
+that the demo makes for whole archives (248 KB on average), so that previews have no larger a part in what is put.
 
 Shown: the time from the first start to the last end, start-up and all, and the same divided by what one stage takes for
-the three. Archives are made with the demo's own seeds.
+the three; then, for each of the three things that are shared, when it began and ended to be used, and how much of the
+time in between it stood still. Archives are made with the demo's own seeds; watermarks are not looked for.
 """
 
 import argparse
@@ -21,16 +23,19 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imgmine.demo.archives import DemoArchive, make_archives
 from imgmine.demo.exchanges import Kind
-from imgmine.demo.server import serve
+from imgmine.demo.generate import LARGE_SCALE
+from imgmine.demo.server import ArchiveServer, serve
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest, PictureResult
 from imgmine.settings import load_settings
 from imgmine.store.base import Store
@@ -46,12 +51,58 @@ KINDS = [Kind.MAY_3, Kind.MAY_3, Kind.MAY_3]
 UNTHROTTLED = 1e12
 
 
+class Use(NamedTuple):
+    """A while for which something shared was in use, in seconds of the clock, and the bytes that it was used for."""
+
+    began: float
+    ended: float
+    size: int
+
+
 @contextlib.contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """Hold what all runs share."""
-    with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def turn(links: Path, name: str, size: int, rate: float) -> Iterator[None]:
+    """Hold what all runs share for as long as so many bytes take, and note it."""
+    with (links / f"{name}.log").open("a") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        began = time.time()
+        time.sleep(size / rate)
+        log.write(f"{began} {time.time()} {size}\n")
+        log.flush()
         yield
+
+
+def uses(links: Path, name: str) -> list[Use]:
+    lines = (line.split() for line in (links / f"{name}.log").read_text().splitlines())
+    return [Use(float(began), float(ended), int(size)) for began, ended, size in lines]
+
+
+class Watch:
+    """Notes, ten times a second, what the server has sent of archives."""
+
+    def __init__(self, server: ArchiveServer, rate: float) -> None:
+        self.uses: list[Use] = []
+        self._server, self._rate = server, rate
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _sent(self) -> int:
+        return sum(request.sent for request in self._server.requests if "/items/" in request.path)
+
+    def _run(self) -> None:
+        before = self._sent()
+        while not self._stop.wait(0.1):
+            sent, now = self._sent(), time.time()
+            if sent > before:
+                self.uses.append(Use(now - (sent - before) / self._rate, now, sent - before))
+            before = sent
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
 
 
 class ThrottledStore(LocalStore):
@@ -62,11 +113,8 @@ class ThrottledStore(LocalStore):
         self._rate, self._links = rate, links
 
     def put_file(self, key: str, source: Path) -> None:
-        size = source.stat().st_size
-        with turn(self._links / "upload.lock"):
-            time.sleep(size / self._rate)
-            with (self._links / "uploaded").open("a") as log:
-                log.write(f"{size}\n")
+        with turn(self._links, "upload", source.stat().st_size, self._rate):
+            pass
         super().put_file(key, source)
 
 
@@ -88,8 +136,8 @@ class ThrottledDecoders(DecoderPool):
         self._rate, self._links = rate, links
 
     def _picture(self, request: PictureRequest) -> PictureResult:
-        with turn(self._links / "decode.lock"):
-            time.sleep(request.size / self._rate)
+        with turn(self._links, "decode", request.size, self._rate):
+            pass
         return super()._picture(request)
 
 
@@ -132,6 +180,7 @@ def environ(home: Path, url: str, mode: str, shard_bytes: int) -> dict[str, str]
         "IMGMINE_ARCHIVE_ORG": url,
         "IMGMINE_FETCH": mode,
         "IMGMINE_SHARD_BYTES": str(shard_bytes),
+        "IMGMINE_WATERMARK_MODEL": "none",
     }
 
 
@@ -169,16 +218,23 @@ def mine_all(
 
 
 def uploaded(home: Path) -> int:
-    return sum(int(line) for line in (home / "uploaded").read_text().split())
+    return sum(use.size for use in uses(home, "upload"))
+
+
+def usage(name: str, found: list[Use], begun: float) -> str:
+    """Return a row: when something was used, in seconds from `begun` on, and how much of the time it was not."""
+    first, last = min(use.began for use in found), max(use.ended for use in found)
+    busy = sum(use.ended - use.began for use in found)
+    return f"| {name} | {first - begun:.0f} | {last - begun:.0f} | {max(0.0, last - first - busy):.0f} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=200, help="records of an archive")
-    parser.add_argument("--seconds", type=float, default=60.0, help="what each stage takes for one archive")
-    parser.add_argument("--shards", type=int, default=16, help="shards of an archive")
-    parser.add_argument("--modes", nargs="+", default=["stream", "cache"], help="IMGMINE_FETCH")
-    parser.add_argument("--downloads", nargs="+", type=int, default=[2], help="downloads at a time")
+    parser.add_argument("--records", type=int, default=200, help="records of an archive, of 170 KB each")
+    parser.add_argument("--seconds", type=float, default=110.0, help="what each stage takes for one archive")
+    parser.add_argument("--shards", type=int, default=14, help="shards of an archive")
+    parser.add_argument("--modes", nargs="+", default=["stream"], help="IMGMINE_FETCH")
+    parser.add_argument("--downloads", nargs="+", type=int, default=[1], help="downloads at a time")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--rates", type=float, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--links", type=Path, help=argparse.SUPPRESS)
@@ -189,7 +245,7 @@ def main() -> None:
     stage = arguments.seconds * len(KINDS)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "archive.org"
-        archives = make_archives(root, kinds=KINDS, records=arguments.records)
+        archives = make_archives(root, kinds=KINDS, records=arguments.records, scale=LARGE_SCALE)
         total = sum(archive.size for archive in archives)
         shard_bytes = total // len(KINDS) // arguments.shards
         with serve(root) as server:
@@ -206,20 +262,26 @@ def main() -> None:
                 f"of originals; mined one after the other without throttles: {seconds:.1f} s.\n"
                 f"Each stage is throttled to {stage:.0f} s for the three.\n"
             )
-            print("| | seconds | of them until the first run has begun | of a stage | put, of what is needed |")
-            print("|---|---|---|---|---|", flush=True)
-            server.faults.add("throttle", rate=total / stage, shared=True, path="*/items/*")
+            rate = total / stage
+            server.faults.add("throttle", rate=rate, shared=True, path="*/items/*")
             for mode in arguments.modes:
                 for downloads in arguments.downloads:
                     home = Path(scratch) / f"{mode}-{downloads}"
                     environment = environ(home, server.url, mode, shard_bytes)
-                    rates = judged / stage, put / stage
-                    seconds, start = mine_all(archives, home, environment, rates, downloads)
+                    begun = time.time()
+                    with Watch(server, rate) as watch:
+                        seconds, start = mine_all(archives, home, environment, (judged / stage, put / stage), downloads)
+                    print("| | seconds | of them until the first run has begun | of a stage | put, of what is needed |")
+                    print("|---|---|---|---|---|")
                     print(
                         f"| `{mode}`, {downloads} downloads at a time | {seconds:.1f} | {start:.1f} | "
-                        f"{seconds / stage:.2f} | {uploaded(home) / put:.2f} |",
-                        flush=True,
+                        f"{seconds / stage:.2f} | {uploaded(home) / put:.2f} |\n"
                     )
+                    print("| seconds from the start | first used | last used | stood still in between |")
+                    print("|---|---|---|---|")
+                    print(usage("the link from the archives", watch.uses, begun))
+                    print(usage("the decoders", uses(home, "decode"), begun))
+                    print(usage("the link to the store", uses(home, "upload"), begun), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

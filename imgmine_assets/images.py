@@ -57,6 +57,7 @@ def _images(
             if as_before:
                 context.log.info(f"{archive}: nothing has changed since the last run")
             else:
+                context.log.info(f"{archive}: {len(known)} pictures were judged while the archive was read")
                 gated = stage.gate_archive(
                     archive,
                     files.read(),

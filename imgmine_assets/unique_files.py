@@ -17,6 +17,7 @@ from imgmine.archives.part_file import is_verified
 from imgmine.archives.remote_file import WrongBytes
 from imgmine.dataset.known_files import KnownFiles
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
+from imgmine.images.decoder_pool import DecoderError
 from imgmine.scratch import scratch_folder
 from imgmine.settings import FetchMode
 from imgmine.store.base import NotInStore, Store
@@ -83,6 +84,7 @@ def _unique_files(
                     shard_bytes=store.shard_bytes,
                     decoders=pool,
                     progress=log_progress(context.log, "read"),
+                    on_read=lambda: _leave_pool(context),
                     ahead=ahead,
                 )
                 for text in extraction.warnings[:_WARNINGS_LOGGED]:
@@ -101,8 +103,11 @@ def _unique_files(
                     log_progress(context.log, "publish"),
                     remake=extraction.remake,
                 )
-                # Nobody waits for these but the next step.
-                ahead.gate.drain(log_progress(context.log, "gate", unit="files"))
+                # Nobody waits for these but the next step, which makes what is missing.
+                try:
+                    ahead.gate.drain(log_progress(context.log, "gate", unit="files"))
+                except DecoderError as error:
+                    context.log.warning(f"{archive}: not all pictures were judged ahead; images does it: {error}")
         return _result(opened, item, as_before, time.monotonic() - started, fetched)
 
 
@@ -184,6 +189,12 @@ def _extract(
     extraction = extract.extract_archive(item.identifier, _cached(item, archive_org), scratch, **how)
     _cached(item, archive_org)  # still: a file that was cut under the reader looks like an archive that was cut short
     return extraction, 0
+
+
+def _leave_pool(context: dg.AssetExecutionContext) -> None:
+    """Let the next archive be downloaded: what this step has still to do does not need the Internet Archive."""
+    step = context.get_step_execution_context().step.key
+    context.instance.event_log_storage.free_concurrency_slot_for_step(context.run_id, step)
 
 
 @contextmanager

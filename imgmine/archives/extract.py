@@ -65,6 +65,7 @@ class PassOptions(TypedDict, total=False):
     shard_bytes: int
     decoders: Required[DecoderPool]
     progress: Progress | None
+    on_read: Callable[[], None] | None
     ahead: Ahead | None
 
 
@@ -119,6 +120,7 @@ def extract_archive(
     shard_bytes: int = SHARD_BYTES,
     decoders: DecoderPool,
     progress: Progress | None = None,
+    on_read: Callable[[], None] | None = None,
     ahead: Ahead | None = None,
 ) -> Extraction:
     """Read each WARC file once, in order of name, and return the archive's ledger, files and shards.
@@ -134,6 +136,7 @@ def extract_archive(
     scratch : an empty folder; the shards are left in it, and with `ahead` what its gate has still to read.
     shard_bytes : a shard is closed before it would grow beyond this.
     progress : is told the compressed bytes read and those there are in all (0 where that is not known).
+    on_read : is called once no WARC file is needed any more.
     ahead : judges pictures and puts shards into the store while the archive is read; all shards are there at the end.
 
     Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.decoder_pool.DecoderError`, and with `ahead`
@@ -157,6 +160,8 @@ def extract_archive(
                     reading.take(name, found)
                     report.read_to(found.offset + found.length)
             report.end_of_file()
+        if on_read is not None:
+            on_read()
         kept = reading.settle()
         records = reading.ledger.table(archive)
         packed = packer.finish(kept, records)

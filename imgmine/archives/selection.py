@@ -334,6 +334,7 @@ def extract_selected(
     shard_bytes: int = SHARD_BYTES,
     decoders: DecoderPool,
     progress: Progress | None = None,
+    on_read: Callable[[], None] | None = None,
     ahead: Ahead | None = None,
     on_wrong: Callable[[str], None] | None = None,
     find_known: FindKnown | None = None,
@@ -369,7 +370,14 @@ def extract_selected(
             else:
                 warcs.append((file.name, opened))
         extraction = extract_archive(
-            item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told, ahead=ahead
+            item.identifier,
+            warcs,
+            folder,
+            shard_bytes=shard_bytes,
+            decoders=decoders,
+            progress=told,
+            on_read=on_read,
+            ahead=ahead,
         )
         require_checked(item, streams)
     except (IndexUnusable, RangesIgnored, WrongBytes) as error:
@@ -383,6 +391,7 @@ def extract_selected(
             shard_bytes=shard_bytes,
             decoders=decoders,
             progress=progress,
+            on_read=on_read,
             ahead=ahead,
             on_wrong=on_wrong,
         )

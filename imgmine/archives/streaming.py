@@ -180,15 +180,16 @@ def extract_streamed(
     shard_bytes: int = SHARD_BYTES,
     decoders: DecoderPool,
     progress: Progress | None = None,
+    on_read: Callable[[], None] | None = None,
     ahead: Ahead | None = None,
     on_wrong: Callable[[str], None] | None = None,
 ) -> Extraction:
     """Do what `extract_archive` does, with the same tables and shards, from the server instead of from files.
 
     An archive whose bytes turn out to be wrong is read once more; `on_wrong` is told why. `progress` gets the bytes
-    read and those of the item's WARC files. With `ahead`, shards are in the store before the bytes are known to be
-    right: it is the tables that nobody may publish before this returns. Raises what `extract_archive` raises,
-    `Unavailable`, `FetchFailed` and `WrongBytes`.
+    read and those of the item's WARC files; `on_read` is called once all are read and right. With `ahead`, shards are
+    in the store before the bytes are known to be right: it is the tables that nobody may publish before this returns.
+    Raises what `extract_archive` raises, `Unavailable`, `FetchFailed` and `WrongBytes`.
     """
     item.require_available()
     total = sum(file.size or 0 for file in item.warcs)
@@ -200,7 +201,14 @@ def extract_streamed(
         warcs = [(file.name, opener(RemoteFile(client, item.identifier, file), streams, tries)) for file in item.warcs]
         try:
             extraction = extract_archive(
-                item.identifier, warcs, folder, shard_bytes=shard_bytes, decoders=decoders, progress=told, ahead=ahead
+                item.identifier,
+                warcs,
+                folder,
+                shard_bytes=shard_bytes,
+                decoders=decoders,
+                progress=told,
+                on_read=on_read,
+                ahead=ahead,
             )
         except WrongBytes as wrong:
             shutil.rmtree(folder)

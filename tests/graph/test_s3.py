@@ -22,6 +22,8 @@ from tests.graph.mined import Workplace, contents, workplace
 from tests.s3_server import S3Server, running_s3
 from tests.store.cutting_proxy import cutting_proxy
 
+pytestmark = pytest.mark.timeout(900)  # the whole graph runs twice before the first test
+
 # Just before it is sent: the shard is in the store, and no table names it yet.
 SHARD_IS_THERE = ("http.client.send", "PUT */records/*.parquet*")
 
