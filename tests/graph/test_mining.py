@@ -87,7 +87,8 @@ def test_a_second_run_changes_nothing_and_reports_the_same_data_versions(mined: 
     assert mined.work.run("mine_archive", archive).succeeded
     assert published(mined.work.store) == before
     assert data_versions(mined, archive) == versions
-    assert {"raw_archives", "unique_files", "images", "embeddings", "anomaly_scores"} == versions.keys()
+    judged = {"nsfw_scores", "anomaly_scores", "probe_scores", "categories"}
+    assert {"raw_archives", "unique_files", "images", "embeddings", *judged} == versions.keys()
 
 
 def data_versions(mined: MinedDemo, archive: str) -> dict[str, str]:
