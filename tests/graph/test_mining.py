@@ -132,7 +132,9 @@ def test_the_warehouse_answers_over_all_archives(mined: MinedDemo) -> None:
 def test_every_check_of_the_demo_passes(mined: MinedDemo) -> None:
     keys = list(mined.work.defs.resolve_asset_graph().asset_check_keys)
     latest = mined.work.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    not_passed = {key.name for key, record in latest.items() if record.status.value != "SUCCEEDED"}
+    # Watermarks are judged in their own tests alone (`workplace`), so their checks are not answered here.
+    answered = {key: record for key, record in latest.items() if key.asset_key != dg.AssetKey("watermark_scores")}
+    not_passed = {key.name for key, record in answered.items() if record.status.value != "SUCCEEDED"}
     # Every broken kind of record is in archives as small as these, where they can be more than a twentieth.
     assert not_passed <= {"few_records_are_broken"}
     assert {key.name for key in latest} >= {"md5_is_the_archives", "records_add_up", "vectors_are_sound"}
