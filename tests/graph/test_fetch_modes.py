@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from imgmine.demo.archives import make_archives
+from imgmine.demo.archives import DemoArchive, make_archives
 from imgmine.demo.exchanges import Kind
 from imgmine.demo.server_faults import FaultKind
 from imgmine.settings import FetchMode
@@ -109,10 +109,10 @@ def test_only_originals_are_fetched_and_a_rerun_knows_it(mined: MinedDemo, demo_
 
 
 def test_what_an_earlier_archive_has_is_not_fetched_and_only_its_loss_makes_that_stale(
-    mined: MinedDemo, tmp_path: Path
+    demo_archives: list[DemoArchive], tmp_path: Path
 ) -> None:
     """The later archive is the earlier one, put on the Internet Archive again."""
-    [april] = [archive for archive in mined.archives if archive.kind is Kind.APRIL]
+    [april] = [archive for archive in demo_archives if archive.kind is Kind.APRIL]
     again = "archiveteam_imgur_20240101000000_0a0b0c0d"
     root = tmp_path / "archive.org"
     for name in (april.identifier, again):
