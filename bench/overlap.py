@@ -3,13 +3,14 @@
 python bench/overlap.py --records 200 --seconds 110
 
 The archives are mined as the daemon would: each is a run in a process of its own, all started at once, on one instance
-with its pool of downloads. First they are mined one after the other without throttles, which shows how many bytes each
-stage has to do and what the rest costs: starting the runs, vectors, tables. Then three things that all runs share are
-throttled, so that each takes --seconds an archive: the link from the archives (the server's throttle), the link to the
-store (each put of a shard waits its turn), and the decoders (each picture waits its turn for as long as its bytes say).
-Their sleeps are long beside what the machine really computes, so that its cores are not what is measured. As a real
-archive has 14 shards and more, shards are made small enough that these have --shards each. Files are as large as those
-that the demo makes for whole archives (248 KB on average), so that previews have no larger a part in what is put.
+with its pool of downloads. First they are mined so without throttles, which shows how many bytes each stage has to do
+and what the rest costs: starting the runs, vectors, tables. Then three things that all runs share are throttled, so
+that each takes --seconds an archive: the link from the archives (the server's throttle), the link to the store (each
+put of a shard waits its turn), and the decoders (each picture waits its turn for as long as its bytes say). Their
+sleeps are long beside what the machine really computes, so that its cores are not what is measured. As a real archive
+has 14 shards and more, shards are made small enough that these have --shards each. Files are as large as those that the
+demo makes for whole archives (248 KB on average), so that previews have no larger a part in what is put. A picture of
+4 MB is then still a large part of such an archive: while it comes, nothing else can begin.
 
 Shown: the time from the first start to the last end, start-up and all, and the same divided by what one stage takes for
 the three; then, for each of the three things that are shared, when it began and ended to be used, and how much of the
@@ -28,9 +29,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from imgmine.demo.archives import DemoArchive, make_archives
 from imgmine.demo.exchanges import Kind
@@ -189,17 +187,17 @@ def mine_all(
     home: Path,
     environment: dict[str, str],
     rates: tuple[float, float] = (UNTHROTTLED, UNTHROTTLED),
-    downloads: int = 0,
+    *,
+    downloads: int,
 ) -> tuple[float, float]:
-    """Mine the archives, each in its process; 0 downloads: one after the other.
+    """Mine the archives, each in its process, all started at once.
 
     Returns the seconds that it took, and those until the first run had loaded its code.
     """
     (home / "dagster").mkdir(parents=True)
     os.environ.update(environment)
     with open_instance(load_settings()) as instance:
-        if downloads:
-            instance.event_log_storage.set_concurrency_slots("archive_org", downloads)
+        instance.event_log_storage.set_concurrency_slots("archive_org", downloads)
         add_archives(instance, [archive.identifier for archive in archives])
     begun, on_clock = time.monotonic(), time.time()
     running: list[subprocess.Popen[bytes]] = []
@@ -208,8 +206,6 @@ def mine_all(
         command += ["--rates", *map(str, rates)]
         with (home / f"{archive.identifier}.log").open("wb") as log:
             running.append(subprocess.Popen(command, env=environment, stderr=log))
-        if not downloads:
-            running[-1].wait()
     for archive, process in zip(archives, running, strict=True):
         if process.wait():
             sys.exit(f"A run failed:\n{(home / f'{archive.identifier}.log').read_text()[-4000:]}")
@@ -250,16 +246,14 @@ def main() -> None:
         shard_bytes = total // len(KINDS) // arguments.shards
         with serve(root) as server:
             alone = Path(scratch) / "alone"
-            seconds, _ = mine_all(archives, alone, environ(alone, server.url, "cache", shard_bytes))
-            files = [
-                pq.read_table(path, columns=["size", "media_type"]) for path in alone.glob("store/files/*.parquet")
-            ]
-            pictures = [table.filter(pc.starts_with(table["media_type"], "image/"))["size"] for table in files]
-            judged, put = sum(pc.sum(sizes).as_py() for sizes in pictures), uploaded(alone)
+            seconds, _ = mine_all(
+                archives, alone, environ(alone, server.url, "stream", shard_bytes), downloads=len(KINDS)
+            )
+            judged, put = sum(use.size for use in uses(alone, "decode")), uploaded(alone)
             shards = len(list(alone.glob("store/files/*/*.tar")))
             print(
-                f"{len(archives)} archives, {total / 1e6:.1f} MB, {judged / 1e6:.1f} MB of pictures, {shards} shards "
-                f"of originals; mined one after the other without throttles: {seconds:.1f} s.\n"
+                f"{len(archives)} archives, {total / 1e6:.1f} MB, {judged / 1e6:.1f} MB of pictures to decode, "
+                f"{shards} shards of originals; mined at once without throttles: {seconds:.1f} s.\n"
                 f"Each stage is throttled to {stage:.0f} s for the three.\n"
             )
             rate = total / stage
@@ -270,7 +264,9 @@ def main() -> None:
                     environment = environ(home, server.url, mode, shard_bytes)
                     begun = time.time()
                     with Watch(server, rate) as watch:
-                        seconds, start = mine_all(archives, home, environment, (judged / stage, put / stage), downloads)
+                        seconds, start = mine_all(
+                            archives, home, environment, (judged / stage, put / stage), downloads=downloads
+                        )
                     print("| | seconds | of them until the first run has begun | of a stage | put, of what is needed |")
                     print("|---|---|---|---|---|")
                     print(
