@@ -42,7 +42,7 @@ def measure_drift(scores: np.ndarray, calibration: np.ndarray, *, own_sample: bo
     counts. Where a person chose it, archives hold what it does not (that is what it is for), and more than six in ten
     images must be of another kind. An archive without images has not drifted.
     """
-    from scipy import stats  # type: ignore[import-untyped]
+    from scipy import stats
 
     allowed = OWN_SAMPLE_DISTANCE if own_sample else CHOSEN_REFERENCE_DISTANCE
     if not len(scores):
