@@ -185,7 +185,7 @@ COLUMN_MEANINGS = {
     "preview_shard": "store key of the tar shard with the preview",
     "preview_offset": "bytes before the preview's first byte in that shard",
     "preview_size": "bytes of the preview",
-    "dhash": "difference hash of the decoded picture, 64 bits",
+    "dhash": "difference hash of the picture at its preview's size, 64 bits",
     "exif_copyright": "EXIF tag 33432, as written by the author",
     "embedding": "the image's vector, L2-normalised",
     "log_likelihood": "of the embedding under the mixture, in nats; of other detectors, a negative distance",
