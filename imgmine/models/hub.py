@@ -134,6 +134,8 @@ def _attempt(
             if answer.commit is not None and answer.commit != file.revision:
                 raise ModelError(f"{file}: {hub} answers with another commit, {answer.commit}.")
             start = _start(response)
+            if start > have:
+                raise TemporaryFailure(f"it was sent from byte {start} on, and only {have} bytes before are there")
             total = None if (length := response.headers.get("Content-Length")) is None else start + int(length)
             with path.open("r+b" if start else "wb") as out:
                 out.truncate(start)
@@ -146,6 +148,11 @@ def _attempt(
                 os.fsync(out.fileno())
     except requests.RequestException as error:
         raise TemporaryFailure(str(error)) from error
+    except OSError as error:  # after the above, which is one too
+        raise ModelError(
+            f"{file} cannot be written to {path}: {error}. Make room there, or set IMGMINE_HOME to a folder that has "
+            "it; the download goes on where it stopped."
+        ) from error
     if total is not None and (arrived := _size(path)) != total:
         raise TemporaryFailure(f"it broke off at {arrived} of {total} bytes")
     return answer.sha256

@@ -13,13 +13,17 @@ REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
 
 @dataclass
 class Hub:
-    """What it has, and how it behaves; `asked` are the ranges that were asked for ("" for the whole)."""
+    """What it has, and how it behaves; `asked` are the ranges that were asked for ("" for the whole).
+
+    `skips` is how many bytes further on than asked each part begins.
+    """
 
     files: dict[str, bytes]
     url: str = ""
     break_off_after: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     ranges: bool = True
+    skips: int = 0
     said_sha256: str | None = None
     commit: str = REVISION
     asked: list[str] = field(default_factory=list)
@@ -55,7 +59,7 @@ def hub_server(files: dict[str, bytes]) -> Iterator[Hub]:
         def serve(self, data: bytes) -> None:
             wanted = self.headers.get("Range", "") if hub.ranges else ""
             hub.asked.append(wanted)
-            start = int(wanted.removeprefix("bytes=").removesuffix("-") or 0)
+            start = int(wanted.removeprefix("bytes=").removesuffix("-") or 0) + (hub.skips if wanted else 0)
             if start >= len(data):
                 self.answer(416, {"Content-Range": f"bytes */{len(data)}"})
                 return

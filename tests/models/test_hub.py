@@ -1,5 +1,6 @@
 """Files of the hub: only at a pinned commit, through its redirects, and on from where a download broke off."""
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -53,6 +54,25 @@ def test_what_an_earlier_call_left_is_not_fetched_again(hub: Hub, tmp_path: Path
 def test_a_server_without_ranges_sends_all_of_it_again(hub: Hub, tmp_path: Path) -> None:
     hub.ranges = False
     hub.break_off_after = [1_000_000]
+    assert fetch(FILE, hub.url, tmp_path, retry=PATIENT).path.read_bytes() == DATA
+
+
+def test_a_part_that_leaves_a_hole_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.break_off_after, hub.skips = [1_000_000], 5
+    with pytest.raises(ModelError, match=r"sent from byte \d+ on, and only \d+ bytes before are there"):
+        fetch(FILE, hub.url, tmp_path, retry=PATIENT)
+    hub.skips = 0
+    assert fetch(FILE, hub.url, tmp_path, retry=PATIENT).path.read_bytes() == DATA
+
+
+def test_a_file_that_there_is_no_room_for_is_told_and_goes_on_later(hub: Hub, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(ModelError, match=r"cannot be written to .* Make room"):
+            fetch(FILE, hub.url, tmp_path, retry=PATIENT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert fetch(FILE, hub.url, tmp_path, retry=PATIENT).path.read_bytes() == DATA
 
 
