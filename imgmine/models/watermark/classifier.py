@@ -15,7 +15,7 @@ from PIL import Image
 from imgmine.errors import ImgmineError
 from imgmine.models.cards import ModelError
 from imgmine.models.embedder import Embedder
-from imgmine.models.kept_pictures import KeptPictures, Originals, Place, ReadRange, batches, in_order
+from imgmine.models.kept_pictures import KeptPictures, Originals, Place, PreviewError, ReadRange, batches, in_order
 from imgmine.models.preprocessing import preprocess
 from imgmine.models.providers import Provider, open_session
 from imgmine.models.vectors import vectors_of
@@ -165,12 +165,17 @@ def judge_archive(
     """Return the probability of a mark on each image of `embeddings`, in its order: float32 (n).
 
     Pictures are read as for embeddings: the original where the preview holds less than the classifier makes use of.
-    Raises `PreviewError` that names the archive and the image.
+    Raises `PreviewError` that names the archive and the image, also where `images` has not kept one of them.
     """
     pictures = KeptPictures(archive, images, read_preview, originals=originals, short_side=classifier.short_side)
     row_of = {key: row for row, key in enumerate(embeddings["blake2b"].to_pylist())}
     wholes = vectors_of(embeddings)
     places = [place for place in pictures.places if place.blake2b in row_of]
+    if missing := row_of.keys() - {place.blake2b for place in places}:
+        raise PreviewError(
+            f"{archive}: {len(missing)} of {len(row_of)} vectors are of pictures that images has not kept, such as "
+            f"{min(missing).hex()}. Materialize this archive's embeddings again."
+        )
 
     def judge(part: Sequence[Place]) -> np.ndarray:
         decoded = [pictures.decode(place, least=classifier.short_side) for place in part]

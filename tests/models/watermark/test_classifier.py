@@ -133,6 +133,14 @@ def test_a_damaged_picture_is_named(colours: Archive, embedder: Embedder) -> Non
         judge_archive("a", colours.images, colours.embeddings, lambda *place: b"nothing", classifier)
 
 
+def test_a_vector_of_a_picture_that_is_not_there_is_refused(colours: Archive, embedder: Embedder) -> None:
+    classifier = load_classifier(SHIPPED_NAME, None, lambda: embedder)
+    [missing] = colours.images["blake2b"].slice(1, 1).to_pylist()
+    fewer = pa.concat_tables([colours.images.slice(0, 1), colours.images.slice(2)])
+    with pytest.raises(PreviewError, match=f"a: 1 of 3 vectors .*{missing.hex()}"):
+        judge_archive("a", fewer, colours.embeddings, colours.read, classifier)
+
+
 def test_another_embedder_is_refused_with_what_to_do(embedder: Embedder, tmp_path: Path) -> None:
     other = load_embedder(small_clip(tmp_path / "clip"))
     with pytest.raises(OtherEmbedder, match=r"IMGMINE_WATERMARK_MODEL to a classifier for this one"):
