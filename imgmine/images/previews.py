@@ -15,7 +15,7 @@ LONG_SIDE = 4096
 QUALITY = 90
 
 # Catmull and Rom's cubic is what Pillow calls bicubic.
-_BICUBIC = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.catmull_rom), use_alpha=False)
+BICUBIC = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.catmull_rom), use_alpha=False)
 
 
 def preview_size(width: int, height: int) -> tuple[int, int]:
@@ -41,7 +41,7 @@ def reduced(picture: Image.Image, full_size: tuple[int, int] | None = None) -> I
     if size == picture.size:
         return picture
     small = Image.new("RGB", size)
-    Resizer().resize_pil(picture, small, _BICUBIC)
+    Resizer().resize_pil(picture, small, BICUBIC)
     return small
 
 

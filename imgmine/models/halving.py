@@ -3,14 +3,15 @@
 For previews, which are twice what most models take. Other sizes and filters are Pillow's own business.
 """
 
-from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
+from cykooz_resizer import Resizer
 from PIL import Image
+
+from imgmine.images.previews import BICUBIC
 
 # At half the size the weights of Keys' cubic are whole 256ths (-3, -9, 29, 111 and the same again), which both compute
 # without any rounding; but not where some taps lie outside and the others are weighted anew: as many pixels from each
 # edge.
 _EDGE = 2
-_CUBIC = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.catmull_rom), use_alpha=False)
 
 
 def halved_window(picture: Image.Image, window: tuple[int, int, int, int]) -> Image.Image:
@@ -40,9 +41,9 @@ def _halved(picture: Image.Image, window: tuple[int, int, int, int]) -> Image.Im
     # Columns first, then rows, with whole grey levels in between, as Pillow does; in one call it would be rows first.
     resizer = Resizer()
     narrow = Image.new("RGB", (width, picture.height))
-    resizer.resize_pil(picture, narrow, _CUBIC)
+    resizer.resize_pil(picture, narrow, BICUBIC)
     small = Image.new("RGB", (width, height))
-    resizer.resize_pil(narrow, small, _CUBIC)
+    resizer.resize_pil(narrow, small, BICUBIC)
     for strip in (
         (0, 0, width, _EDGE),
         (0, height - _EDGE, width, height),
