@@ -53,6 +53,8 @@ def test_the_next_download_need_not_wait_for_uploads(tmp_path: Path) -> None:
     [archive] = make_archives(tmp_path / "archive.org", kinds=[Kind.MAY_3], records=40)
     downloads: list[int] = []
     with workplace(tmp_path / "home", tmp_path / "archive.org", fetch=FetchMode.STREAM, shard_bytes=100_000) as work:
+        # So that it is still being read when the first shard is put.
+        work.server.faults.add(FaultKind.THROTTLE, rate=archive.size / 5, shared=True, path="*/items/*")
         events = work.instance.event_log_storage
         events.set_concurrency_slots("archive_org", 1)
 
