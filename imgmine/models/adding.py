@@ -26,6 +26,7 @@ from imgmine.models.watermark.cards import SHIPPED_NAME
 
 _DOWNLOADS = ".downloads"
 _DRAFTS = ".drafts"
+_FORMER = ".former"
 
 Progress = Callable[[int, int | None], None]
 
@@ -154,6 +155,7 @@ def _install(content: dict[Any, Any], files: dict[str, Path], models: Path, repl
     name = content["name"]
     target = models / name
     draft = models / _DRAFTS / name
+    bring_back(target)
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
@@ -164,8 +166,34 @@ def _install(content: dict[Any, Any], files: dict[str, Path], models: Path, repl
         try_model(card)
         if (target / CARD_FILE).is_file() and read_any_card(target / CARD_FILE).version != card.version and not replace:
             raise ModelError(f"{target} is another model of that name. Add --replace, or rename one in its card.")
-        shutil.rmtree(target, ignore_errors=True)
-        draft.replace(target)
+        put_in_place(draft, target)
     finally:
         shutil.rmtree(models / _DRAFTS, ignore_errors=True)
     return load_any_card(target)
+
+
+def put_in_place(draft: Path, target: Path) -> None:
+    """Move a model's whole folder to where it is used. A former one is there until then, and removed after."""
+    former = _former(target)
+    shutil.rmtree(former, ignore_errors=True)
+    if target.exists():
+        former.parent.mkdir(exist_ok=True)
+        target.replace(former)
+    try:
+        draft.replace(target)
+    finally:
+        bring_back(target)
+    shutil.rmtree(former, ignore_errors=True)
+    if former.parent.is_dir() and not any(former.parent.iterdir()):
+        former.parent.rmdir()
+
+
+def bring_back(target: Path) -> None:
+    """Put the former model back where a kill, or an error, came between its going and the new one's coming."""
+    former = _former(target)
+    if former.exists() and not target.exists():
+        former.replace(target)
+
+
+def _former(target: Path) -> Path:
+    return target.parent / _FORMER / target.name

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from imgmine.models.adding import bring_back, put_in_place
 from imgmine.models.cards import CARD_FILE, MODEL_FILE, ModelCard, ModelError, file_sha256, load_card, read_yaml
 from imgmine.models.checking import sample_previews
 from imgmine.models.embedder import Embedder
@@ -75,6 +76,7 @@ def quantize_model(
     weights = weights or best_weights()
     name = f"{card.name}-int8"
     draft, target = models / ".drafts" / name, models / name
+    bring_back(target)
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
@@ -97,8 +99,7 @@ def quantize_model(
         before, after = card.model_path.stat().st_size, (draft / MODEL_FILE).stat().st_size
         _write_card(card, name, weights, draft)
         cosines = _cosines(card, load_card(draft), pictures or sample_previews())
-        shutil.rmtree(target, ignore_errors=True)
-        draft.replace(target)
+        put_in_place(draft, target)
     finally:
         shutil.rmtree(models / ".drafts", ignore_errors=True)
     return Quantized(load_card(target), weights, cosines, before, after)

@@ -127,6 +127,19 @@ def test_another_model_of_the_name_stays_unless_it_is_to_be_replaced(made: Path,
     assert load_card(models / "clip-vit-b-32").version != first
 
 
+def test_a_model_comes_back_where_a_kill_came_before_its_replacement(made: Path, models: Path, tmp_path: Path) -> None:
+    add_model(Request(str(made)), models, NOWHERE)
+    (models / ".former").mkdir()
+    (models / "clip-vit-b-32").replace(models / ".former/clip-vit-b-32")  # as far as the kill let it go
+    other = small_clip(tmp_path / "other", seed=1)
+    with pytest.raises(ModelError, match="another model of that name"):
+        add_model(Request(str(other)), models, NOWHERE)
+    assert load_card(models / "clip-vit-b-32").version == load_card(made).version
+    version = add_model(Request(str(other)), models, NOWHERE, replace=True).card.version
+    assert version == load_card(other).version
+    assert [path.name for path in models.iterdir()] == ["clip-vit-b-32"]
+
+
 def test_a_shipped_card_without_weights_says_how_to_get_them(models: Path) -> None:
     with pytest.raises(ModelError, match=r"only its card.*imgmine models add FILE\.onnx --card clip-vit-l-14"):
         load_embedder("clip-vit-l-14", models=models)
