@@ -59,7 +59,7 @@ def probe_model(
         found = labelled_vectors(opened, scratch, log, embedder, names)
         inputs = fingerprint(
             labels=log.digest,
-            pictures={label: len(labelled.values) for label, labelled in found.items()},
+            pictures={label: labelled.digest for label, labelled in sorted(found.items())},
             embedder=embedder,
             exclusive=names,
             code_version=stage.CODE_VERSION,

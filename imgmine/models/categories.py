@@ -16,6 +16,7 @@ from imgmine.errors import ImgmineError
 from imgmine.models.cards import ModelCard
 from imgmine.models.category_list import Category, CategoryList
 from imgmine.models.class_head import ClassHead, has_classes
+from imgmine.models.one_thread import one_thread
 from imgmine.models.probe_model import ProbeModel
 from imgmine.models.text import TextEmbedder
 from imgmine.models.vectors import normalise, vectors_of
@@ -124,13 +125,16 @@ def zero_shot(vectors: np.ndarray, categories: CategoryList, texts: Texts) -> np
     A category without prompts has 0. The mean over several prompts is Radford et al.'s (2021, section 3.1.4).
     """
     described = [column for column, category in enumerate(categories.categories) if category.prompts]
+    found = np.zeros((len(vectors), len(categories.categories)))
+    if not described:
+        return found
     prompts = [categories.categories[column].prompts for column in described]
     embedded = texts.embed([prompt for each in prompts for prompt in each])
     parts = np.split(embedded, np.cumsum([len(each) for each in prompts])[:-1])
     means = normalise(np.stack([part.mean(axis=0) for part in parts]))
-    logits = categories.text_scale * (vectors.astype(np.float64) @ means.T.astype(np.float64))
+    with one_thread():
+        logits = categories.text_scale * (vectors.astype(np.float64) @ means.T.astype(np.float64))
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found = np.zeros((len(vectors), len(categories.categories)))
     found[:, described] = powers / powers.sum(axis=1, keepdims=True)
     return found
 

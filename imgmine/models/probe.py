@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from imgmine.errors import ImgmineError
+from imgmine.models.one_thread import one_thread
 
 LEAST = 20
 """Distinct pictures to which a label applies, and as many to which it does not: with fewer there is no probe."""
@@ -87,16 +88,20 @@ def fit_probe(vectors: np.ndarray, values: np.ndarray, *, seed: int = 0) -> Prob
     """Fit a probe to (n, d) vectors of norm 1 and whether the label applies to each (n,) bool.
 
     C is chosen by the log loss of a cross-validation; the estimate is of a cross-validation around that choice, in
-    folds that keep alike pictures together. Raises `TooFewLabels` that says how many there are and are needed.
+    folds that keep alike pictures together. The number of cores changes no bit of it. Raises `TooFewLabels` that says
+    how many there are and are needed.
     """
+    import sklearn.linear_model  # noqa: F401  (loads what is to be held to one thread)
+
     values = np.asarray(values, bool)
-    groups = group_alike(vectors)
-    require_enough(values, groups)
-    points, turn = _turned(vectors)
-    estimate = _estimate(points, values, groups, seed)
-    strength = _choose_strength(points, values, groups, seed)
-    model = _fit(points, values, strength)
-    weights = turn @ model.coef_[0] * np.sqrt(vectors.shape[1])
+    with one_thread():
+        groups = group_alike(vectors)
+        require_enough(values, groups)
+        points, turn = _turned(vectors)
+        estimate = _estimate(points, values, groups, seed)
+        strength = _choose_strength(points, values, groups, seed)
+        model = _fit(points, values, strength)
+        weights = turn @ model.coef_[0] * np.sqrt(vectors.shape[1])
     return Probe(weights, float(model.intercept_[0]), strength, estimate)
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from imgmine.decisions import ProbeDecision
 from imgmine.errors import ImgmineError
+from imgmine.models.one_thread import one_thread
 from imgmine.models.probe import FOLDS, LEAST, REPEATS, Probe, TooFewLabels, fit_probe, sigmoid
 from imgmine.models.vectors import vectors_of
 from imgmine.store.base import NotInStore, Store
@@ -54,6 +55,14 @@ class Labelled:
     vectors: np.ndarray
     values: np.ndarray
 
+    @property
+    def digest(self) -> str:
+        """Hexadecimal BLAKE2b of the vectors and values."""
+        found = hashlib.blake2b(repr(self.vectors.shape).encode(), digest_size=16)
+        found.update(np.asarray(self.vectors, "<f4", order="C").tobytes())
+        found.update(np.asarray(self.values, bool).tobytes())
+        return found.hexdigest()
+
 
 @dataclass(frozen=True)
 class ProbeModel:
@@ -86,7 +95,8 @@ class ProbeModel:
                 f"The probes {self.version} are for vectors of {self.embedder}, {self.weights.shape[1:]}; these have "
                 f"the shape {vectors.shape}. Materialize probe_model again with the embedder in use."
             )
-        return sigmoid(vectors.astype(np.float64) @ self.weights.T + self.biases)
+        with one_thread():
+            return sigmoid(vectors.astype(np.float64) @ self.weights.T + self.biases)
 
 
 def fit_probes(labelled: Mapping[str, Labelled], embedder: str, about: Mapping[str, Any], seed: int = 0) -> ProbeModel:

@@ -116,6 +116,15 @@ def test_a_probe_takes_the_place_of_texts_and_a_category_that_nothing_tells_is_n
     assert {(row["category"], row["decision"]) for row in rows} == {("one", "unknown"), ("two", "named")}
 
 
+def test_a_list_without_prompts_is_told_by_probes_alone_though_there_are_texts(listed: Path) -> None:
+    listed.write_text("categories:\n  one: {imagenet: [0-497]}\n  two: {imagenet: [rest]}\n")
+    by = Categorizer(read_categories(listed), Letters(), None, probes(["one"], [[0.0, 0, 0, 9]]), "")
+    assert by.sources() == {"one": "probe"}
+    found = by.probabilities(np.eye(4, dtype=np.float32))
+    assert found[:, 0].tolist() == pytest.approx([0.5, 0.5, 0.5, 1 / (1 + np.exp(-9))])
+    assert found[:, 1].tolist() == [0] * 4
+
+
 def test_an_empty_archive_has_an_empty_table(listed: Path) -> None:
     by = Categorizer(read_categories(listed), Letters(), None, None, "")
     table = categorize_archive(embeddings_table([], np.empty((0, 4), np.float32)), by)

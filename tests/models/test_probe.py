@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from imgmine.models.probe import LEAST, STRENGTHS, TooFewLabels, fit_probe, group_alike, require_enough, sigmoid
 
@@ -50,6 +51,15 @@ def test_the_same_labels_give_the_same_probe() -> None:
     one, two = (fit_probe(vectors, values, seed=3) for _ in range(2))
     assert np.array_equal(one.weights, two.weights)
     assert np.array_equal(one.estimate.aurocs, two.estimate.aurocs)
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    vectors, values = pictures(44, 2.0, dimension=512)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(fit_probe(vectors, values))
+    assert np.array_equal(found[0].weights, found[1].weights)
 
 
 def test_copies_of_one_picture_are_never_on_both_sides() -> None:

@@ -42,6 +42,14 @@ def test_a_label_with_too_few_pictures_has_no_probe_and_the_card_says_so(model: 
     assert f"| good | 25 | 25 | {model.report['labels']['good']['auroc']:.3f} ± " in card
 
 
+def test_other_vectors_or_values_have_another_digest() -> None:
+    vectors, values = pictures(50, 6.0)
+    before = Labelled(vectors, values).digest
+    assert Labelled(vectors.copy(), values.copy()).digest == before
+    others = [Labelled(vectors[::-1], values), Labelled(vectors, ~values), Labelled(vectors[:-1], values[:-1])]
+    assert before not in {other.digest for other in others}
+
+
 def test_what_is_published_is_what_was_fitted(model: ProbeModel, tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     publish_probes(store, model)
