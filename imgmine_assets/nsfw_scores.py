@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.decisions import NSFW_MEANINGS, ImageDecision, NsfwDecision
@@ -13,8 +12,8 @@ from imgmine.models import nsfw as stage
 from imgmine.models.nsfw import NsfwNotInstalled
 from imgmine.models.showing import Screen
 from imgmine.scratch import scratch_folder
-from imgmine.store.base import NotInStore, Store
-from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
+from imgmine.store.base import Store
+from imgmine.store.publish import content_digest, fingerprint, publish, published_with, read_table, unchanged
 from imgmine.store.tables import Provenance
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, judgement_problems, result
@@ -29,8 +28,6 @@ from resources.store import StoreResource
 
 _NAME = "nsfw_scores"
 _THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.8)
-# In the table's metadata: what the probabilities depend on, which the threshold is no part of.
-_SCORED = "scored"
 
 
 # Without the package nothing is materialized; see `anomaly_scores` for why it is no `dg.asset`.
@@ -70,13 +67,14 @@ def nsfw_scores(
             context.log.info(f"{archive} is not scored: {missing}")
             return
         gated = read_table(opened, "images", archive)
+        # In the table's metadata: what the probabilities depend on, which the threshold is no part of.
         scored = fingerprint(images=gated.digest, model=model.version, code_version=stage.CODE_VERSION)
         inputs = fingerprint(scored=scored, threshold=models.nsfw_threshold)
         as_before = unchanged(opened, [_NAME], archive, inputs, None)
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
-            table = _scored_before(opened, archive, scored)
+            table = published_with(opened, _NAME, archive, scored=scored)
             if table is None:
                 with shard_reader(opened, scratch) as read:
                     progress = log_progress(context.log, "nsfw", unit="images")
@@ -86,18 +84,9 @@ def nsfw_scores(
             else:
                 context.log.info(f"{archive}: another threshold; no picture is scored again")
                 table = stage.decide(table, models.nsfw_threshold)
-            about = {"model": model.version, "threshold": f"{models.nsfw_threshold:g}", _SCORED: scored}
+            about = {"model": model.version, "threshold": f"{models.nsfw_threshold:g}", "scored": scored}
             publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
         yield _result(opened, archive, models.screen(), as_before, time.monotonic() - started)
-
-
-def _scored_before(store: Store, archive: str, scored: str) -> pa.Table | None:
-    """The published scores, where they differ by the threshold alone."""
-    try:
-        published = read_table(store, _NAME, archive)
-    except NotInStore:
-        return None
-    return published.read() if published.metadata.get(_SCORED) == scored else None
 
 
 def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pyarrow as pa
 
 from imgmine.cores import usable_cores
 from imgmine.decisions import WATERMARK_MEANINGS, WatermarkDecision
@@ -17,8 +16,8 @@ from imgmine.models.watermark import scores as stage
 from imgmine.models.watermark.cards import find_classifier, read_classifier_card
 from imgmine.models.watermark.classifier import OtherEmbedder, judge_archive, require_vectors
 from imgmine.scratch import scratch_folder
-from imgmine.store.base import NotInStore, Store
-from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
+from imgmine.store.base import Store
+from imgmine.store.publish import content_digest, fingerprint, publish, published_with, read_table, unchanged
 from imgmine.store.tables import Provenance
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, judgement_problems, result
@@ -34,8 +33,6 @@ from resources.store import StoreResource
 
 _NAME = "watermark_scores"
 _THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
-# In the table's metadata: what the probabilities depend on, which the threshold is no part of.
-_JUDGED = "judged"
 
 
 # With another embedder than the classifier's, or none wanted, nothing is materialized; see `anomaly_scores` for why it
@@ -86,6 +83,7 @@ def watermark_scores(
         gated = read_table(opened, "images", archive)
         threshold = models.watermark_threshold or classifier.card.threshold
         version = classifier.card.version
+        # In the table's metadata: what the probabilities depend on, which the threshold is no part of.
         judged = fingerprint(
             images=gated.digest, embeddings=vectors.digest, model=version, code_version=stage.CODE_VERSION
         )
@@ -94,7 +92,7 @@ def watermark_scores(
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
         else:
-            table = _judged_before(opened, archive, judged)
+            table = published_with(opened, _NAME, archive, judged=judged)
             if table is None:
                 with shard_reader(opened, scratch) as read:
                     probabilities = judge_archive(
@@ -115,7 +113,7 @@ def watermark_scores(
                 "model": version,
                 "embedder": vectors.metadata["model"],
                 "threshold": f"{threshold:g}",
-                _JUDGED: judged,
+                "judged": judged,
             }
             publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
         yield _result(opened, archive, models.screen(), as_before, time.monotonic() - started)
@@ -134,15 +132,6 @@ def watermark_scores_of(model: str, folder: Path) -> dg.AssetsDefinition:
         lambda spec: spec.replace_attributes(code_version=f"{stage.CODE_VERSION} {version}"), [watermark_scores]
     )
     return asset
-
-
-def _judged_before(store: Store, archive: str, judged: str) -> pa.Table | None:
-    """The published scores, where they differ by the threshold alone."""
-    try:
-        published = read_table(store, _NAME, archive)
-    except NotInStore:
-        return None
-    return published.read() if published.metadata.get(_JUDGED) == judged else None
 
 
 def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]

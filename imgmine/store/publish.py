@@ -55,6 +55,15 @@ def read_table(store: Store, table: str, archive: str) -> PublishedTable:
     return PublishedTable(key, data, content_digest(data), parquet_metadata(data))
 
 
+def published_with(store: Store, table: str, archive: str, **metadata: str) -> pa.Table | None:
+    """Return the rows of one archive's part of a table where its metadata has all these values."""
+    try:
+        published = read_table(store, table, archive)
+    except NotInStore:
+        return None
+    return published.read() if all(published.metadata.get(key) == said for key, said in metadata.items()) else None
+
+
 def unchanged(store: Store, tables: Sequence[str], archive: str, inputs: str, shard_prefix: str | None) -> bool:
     """Return whether these tables are published, were made from these inputs, and have all their shards.
 
