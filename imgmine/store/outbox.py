@@ -35,6 +35,7 @@ class Outbox:
         self._on_upload = on_upload
         self._waiting: deque[Shard] = deque()
         self._current: Shard | None = None
+        self._forgotten: Shard | None = None
         self._waiting_bytes = 0
         self._sent_bytes = 0
         self._done_bytes = 0
@@ -75,11 +76,11 @@ class Outbox:
                 self._sent_bytes -= shard.size
 
     def forget(self) -> None:
-        """Forget the shards that wait; what becomes of the one that is being put is of no interest any more."""
+        """Forget the shards that wait. How the one that is being put ends is waited for, and is no failure any more."""
         with self._changed:
             self._waiting.clear()
             self._waiting_bytes = 0
-            self._current = None
+            self._forgotten = self._current
 
     def _check(self, stop: threading.Event | None) -> None:
         if self._failure is not None:
@@ -101,17 +102,23 @@ class Outbox:
                 put_shard(self._store, shard)
                 with contextlib.suppress(OSError):
                     shard.path.unlink()
+                self._tell(shard)
             except BaseException as error:  # told to the thread that sends
                 failure = error
             with self._changed:
-                if self._current is shard:
-                    self._current = None
+                self._current = None
+                if self._forgotten is not shard:
                     self._failure = self._failure or failure
-                    self._done_bytes += shard.size
-                told = self._done_bytes, self._sent_bytes
+                self._forgotten = None
                 self._changed.notify_all()
-            if self._on_upload is not None and failure is None:
-                self._on_upload(*told)
+
+    def _tell(self, shard: Shard) -> None:
+        with self._changed:
+            if self._forgotten is not shard:
+                self._done_bytes += shard.size
+            told = self._done_bytes, self._sent_bytes
+        if self._on_upload is not None:
+            self._on_upload(*told)
 
     def __enter__(self) -> "Outbox":
         self._thread.start()
@@ -123,5 +130,7 @@ class Outbox:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        # A put cannot be ended; it leaves nothing by halves.
-        self._thread.join(_FAREWELL_S)
+        # A put cannot be ended, and what it puts may have to be removed again: an error waits for it. What is no
+        # `Exception` ends the process, and at once.
+        ends = kind is not None and not issubclass(kind, Exception)
+        self._thread.join(_FAREWELL_S if ends else None)

@@ -98,3 +98,43 @@ def test_what_a_put_raises_is_raised_to_whoever_sends_or_waits(tmp_path: Path) -
             outbox.finish()
         with pytest.raises(FileNotFoundError):
             outbox.send(shards[1])
+
+
+def test_what_the_listener_raises_is_raised_too_and_nobody_waits_for_ever(tmp_path: Path) -> None:
+    def broken(done: int, total: int) -> None:
+        raise RuntimeError(f"{done} of {total}")
+
+    with Outbox(LocalStore(tmp_path / "store"), broken) as outbox:
+        outbox.send(made(tmp_path / "drafts")[0])
+        with pytest.raises(RuntimeError, match=" of "):
+            outbox.finish()
+
+
+def test_a_put_that_was_forgotten_is_waited_for(tmp_path: Path) -> None:
+    shards = made(tmp_path / "drafts")
+    store = Gated(tmp_path / "store")
+    with Outbox(store) as outbox:
+        outbox.send(shards[0])
+        while not store.asked:
+            time.sleep(0.01)
+        outbox.forget()
+        threading.Timer(0.3, store.may.set).start()
+        outbox.finish()
+        assert store.puts == [shards[0].key]
+
+
+def test_an_error_is_handed_on_once_no_put_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgmine.store.outbox._FAREWELL_S", 0.01)
+    shards = made(tmp_path / "drafts")
+    store = Gated(tmp_path / "store")
+
+    def fail(outbox: Outbox) -> None:
+        outbox.send(shards[0])
+        while not store.asked:
+            time.sleep(0.01)
+        threading.Timer(0.3, store.may.set).start()
+        raise ValueError("wrong bytes")
+
+    with pytest.raises(ValueError, match="wrong"), Outbox(store) as outbox:
+        fail(outbox)
+    assert store.puts == [shards[0].key]
