@@ -226,7 +226,8 @@ class DecoderPool:
     A worker that dies, or is silent for `patience_s` seconds, is replaced and its file tried once more, for something
     else may have killed or stopped it; a file that does so twice, takes more than `cpu_s` seconds of the processor, or
     needs more than `memory_bytes` of address space gets a result that says so. Results come in the order of the
-    requests; they do not depend on the number of workers, nor on what else the machine has to do. What is under way is
+    requests; they do not depend on the number of workers, on what a worker decoded before (a file that may have failed
+    for lack of memory has a fresh one to itself), nor on what else the machine has to do. What is under way is
     bounded by its bytes (`IN_FLIGHT` an iteration); `submit_picture` and `submit_still` are for a producer that keeps
     account itself.
 
@@ -351,9 +352,9 @@ class DecoderPool:
 
     def _ask(self, request: dict[str, Any]) -> Message:
         """Return a worker's answer; where it gives none, one that says `failed`. Raises `DecoderError`."""
-        end = ""
-        for _ in range(_TRIES):
-            worker = self._worker()
+        end, tries, fresh = "", 0, False
+        while tries < _TRIES:
+            worker = self._worker(fresh)
             try:
                 answer = worker.ask(Message(request), self._patience_s)
             except _OutOfTime as error:
@@ -363,6 +364,11 @@ class DecoderPool:
                 self._discard(worker)
                 died = isinstance(error, _WorkerDied)
                 end = f"the decoder process died ({error})" if died else f"the decoder process hung ({error})"
+                tries += 1
+                continue
+            if "again" in answer.head:  # never said by a fresh one, so this ends
+                self._discard(worker)
+                fresh = True
                 continue
             self._idle.put(worker)
             if "fault" in answer.head:
@@ -370,12 +376,18 @@ class DecoderPool:
             return answer
         return Message({"failed": end})
 
-    def _worker(self) -> _Worker:
+    def _worker(self, fresh: bool = False) -> _Worker:
         while True:
             try:
-                worker = self._idle.get_nowait()
+                worker = queue.LifoQueue[_Worker]().get_nowait() if fresh else self._idle.get_nowait()
             except queue.Empty:
-                worker = _Worker(self._memory_bytes, self._cpu_s, self._decoding)
+                try:
+                    worker = _Worker(self._memory_bytes, self._cpu_s, self._decoding)
+                except OSError as error:  # no memory or process to be had, no room in the folder for temporary files
+                    raise DecoderError(
+                        f"A decoder process cannot be started: {error}. See what this machine is short of: memory, "
+                        "processes, open files, or room for temporary files; then run again."
+                    ) from error
                 with self._lock:
                     self._started.add(worker)
             if self._closed:

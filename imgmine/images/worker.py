@@ -10,9 +10,13 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from imgmine.decisions import ImageDecision
 from imgmine.images.decoding import Decoding
 from imgmine.images.gate import gate
 from imgmine.images.hashes import dhash
@@ -99,7 +103,11 @@ def _still(video: io.BufferedReader, blake2b: bytes) -> Message:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, cpu_s: float, decoding: Decoding) -> None:
-    """Answer requests until there are no more. One that takes more than `cpu_s` of the processor ends the process."""
+    """Answer requests until there are no more. One that takes more than `cpu_s` of the processor ends the process.
+
+    An answer is what a fresh process would give: where what came before leaves a file less memory, and it fails, and
+    that may be why, the answer is `again`, and the asker's to ask of a fresh one.
+    """
 
     def read(count: int) -> bytes:
         data = requests.read(count)
@@ -107,24 +115,67 @@ def serve(requests: BinaryIO, answers: BinaryIO, cpu_s: float, decoding: Decodin
             raise EOFError
         return data
 
+    fresh_size = _address_space()
+    is_fresh = True
     while True:
         try:
             request = receive(read).head
         except EOFError:
             return
-        try:
-            # The kernel counts, and ends even a loop in C. It counts this process alone: by the clock, a busy machine
-            # would have other verdicts than an idle one.
-            signal.setitimer(signal.ITIMER_PROF, cpu_s)
-            message = answer(request, decoding)
-        except SourceFault as error:
-            message = Message({"fault": str(error)})
-        except MemoryError:
-            message = Message({"failed": "needs more memory than a decoder may have"})
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+        message = _timed_answer(request, cpu_s, decoding)
+        if not is_fresh and _has_failed(message):
+            with _more_memory(_address_space() - fresh_size):
+                same = _timed_answer(request, cpu_s, decoding) == message
+            if not same:
+                message = Message({"again": True})
+        is_fresh = False
         answers.write(encode(message))
         answers.flush()
+
+
+def _timed_answer(request: dict[str, Any], cpu_s: float, decoding: Decoding) -> Message:
+    try:
+        # The kernel counts, and ends even a loop in C. It counts this process alone: by the clock, a busy machine
+        # would have other verdicts than an idle one.
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)
+        return answer(request, decoding)
+    except SourceFault as error:
+        return Message({"fault": str(error)})
+    except MemoryError:
+        return Message({"failed": "needs more memory than a decoder may have"})
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _has_failed(message: Message) -> bool:
+    """Say whether more memory could have led to another answer. libjpeg calls the data broken then."""
+    head = message.head
+    if "fault" in head:
+        return False
+    if "verdict" in head:
+        return head["verdict"]["decision"] in (ImageDecision.UNDECODABLE, ImageDecision.TRUNCATED)
+    return "failed" in head or not message.body
+
+
+def _address_space() -> int:
+    """Return how many bytes of addresses the process takes, as `RLIMIT_AS` counts them; 0 where there is no limit."""
+    if sys.platform != "linux":
+        return 0
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+@contextmanager
+def _more_memory(extra: int) -> Iterator[None]:
+    """Lift the limit by what earlier files have left: OpenCV's mappings, and memory that was freed and is kept."""
+    if sys.platform != "linux":
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (min(soft + max(0, extra), hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _end_with(parent: int) -> None:
@@ -141,7 +192,7 @@ def _end_with(parent: int) -> None:
 def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":  # macOS refuses
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, 2 * memory))  # `_more_memory` lifts it
 
 
 def main() -> None:

@@ -288,6 +288,25 @@ def test_a_picture_that_needs_too_much_memory_costs_that_picture_alone(spool: Sp
 
 
 @linux
+def test_what_was_decoded_before_takes_no_memory_from_a_picture(spool: Spool) -> None:
+    noise = photograph(size=(4200, 4000))
+    large = spool.add(encoded(noise, "JPEG", progressive=True, subsampling=0, quality=50))
+    broken = spool.add(GOOD[:200] + bytes(len(GOOD) - 200) + b"\xff\xd9")
+    path = DATA / "b_frames.mp4"
+    video = StillRequest(path, 0, path.stat().st_size, bytes(32))
+    with DecoderPool(1, memory_bytes=384 << 20) as pool:
+        first = [one(pool, large), one(pool, broken)]
+        (still_made,) = pool.stills([video])
+        assert still_made.png is not None
+        (used,) = workers()
+        assert one(pool, broken) == first[1]
+        assert workers() == [used]  # memory was not why, so that no other is asked
+        assert one(pool, large) == first[0]
+        assert workers() != [used]
+    assert [result.verdict.decision for result in first] == ["kept", "undecodable"]
+
+
+@linux
 def test_workers_end_with_the_process_that_started_them(spool: Spool) -> None:
     slow = spool.add(slow_picture())
     program = f"""
@@ -346,6 +365,14 @@ def test_workers_that_cannot_start_are_an_error_that_says_why(
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
     with DecoderPool(1) as pool, pytest.raises(DecoderError, match=r"does not start: exit status 3.*no such module"):
+        one(pool, spool.add(GOOD))
+
+
+def test_workers_that_the_machine_refuses_are_the_decoders_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spool: Spool
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    with DecoderPool(1) as pool, pytest.raises(DecoderError, match=r"cannot be started: .*No such file"):
         one(pool, spool.add(GOOD))
 
 
