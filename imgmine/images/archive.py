@@ -6,6 +6,7 @@ What is kept is decided in `gate`, where it runs in `decoder_pool`; publishing i
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import PIL
@@ -19,7 +20,7 @@ from imgmine.store.publish import fingerprint
 from imgmine.store.shards import SHARD_BYTES, Member, Shard, ShardWriter
 from imgmine.store.tables import IMAGES
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 def code_version(decoding: Decoding) -> str:
@@ -40,7 +41,12 @@ def open_gated(scratch_root: Path, archive: str, decoders: DecoderPool) -> Gated
 
     It is `<scratch_root>/gated/<archive>`, and the caller's to remove once its results are published.
     """
-    made_by = fingerprint(code_version=CODE_VERSION, pillow=PIL.__version__, **decoders.params)
+    made_by = fingerprint(
+        code_version=CODE_VERSION,
+        pillow=PIL.__version__,
+        resizer=version("cykooz-resizer"),  # it makes the previews' pixels
+        **decoders.params,
+    )
     return GatedResults(scratch_root / "gated" / archive, made_by)
 
 
