@@ -148,11 +148,12 @@ def day(ui: Ui) -> Day:
     ui.server.faults.add(FaultKind.DARK, path=dark)
     backfill = ui.client.backfill(CHAIN, archives)
     # The daemon looks for backfills twice a minute.
-    by_command = run_job(build_defs(settings=load_settings()), ui.instance, "score_archive", dark)
-    assert by_command.succeeded, by_command.reason
-    runs = [ui.client.materialize("raw_archives", dark), ui.client.run_again(by_command.run_id)]
-    statuses = {run: ui.client.wait_for_run(run, within=120) for run in runs}
+    gone = ui.client.materialize("raw_archives", dark)
     backfilled = ui.client.wait_for_runs_of_backfill(backfill, count=len(archives), within=240)
+    by_command = run_job(build_defs(settings=load_settings()), ui.instance, "score_archive", archives[0])
+    assert by_command.succeeded, by_command.reason
+    runs = [gone, ui.client.run_again(by_command.run_id)]
+    statuses = {run: ui.client.wait_for_run(run, within=120) for run in runs}
     rerun = ui.client.materialize("images", archives[0])
     statuses[rerun] = ui.client.wait_for_run(rerun, within=120)
     return Day(ui, archives, backfill, backfilled, rerun, runs[0], by_command.run_id, runs[1], statuses)
