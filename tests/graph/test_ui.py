@@ -36,6 +36,7 @@ CHECKS = {
     ("images", "every_file_has_a_verdict"),
     ("images", "previews_are_in_their_shards"),
     ("images", "share_kept_is_usual"),
+    ("embeddings", "vectors_are_of_one_model"),
     ("embeddings", "every_image_has_a_vector"),
     ("embeddings", "vectors_are_sound"),
 }
