@@ -19,13 +19,15 @@ from fuzz.target import Target, promise
 from imgmine.images.decoder_pool import DecoderPool, StillRequest, StillResult
 from tests.images.clips import SHAPES, tiny_clip
 
-_TIME_LIMIT_S = 20.0
+_CPU_LIMIT_S = 20.0
+_PATIENCE_S = 120.0
 _CLIPS = Path(__file__).parents[1] / "tests/images/data"
 _REASONS = (
     "not readable as a video",
     "no frame of the video can be decoded",
     "needs more memory than a decoder may have",
     "the decoder process died",
+    "not decoded in",
     "no answer within",
 )
 _outcomes: Counter[str] = Counter()
@@ -33,7 +35,7 @@ _outcomes: Counter[str] = Counter()
 
 @cache
 def _pool() -> DecoderPool:
-    pool = DecoderPool(1, timeout_s=_TIME_LIMIT_S)
+    pool = DecoderPool(1, cpu_s=_CPU_LIMIT_S, patience_s=_PATIENCE_S)
     atexit.register(pool.__exit__, None, None, None)
     return pool
 

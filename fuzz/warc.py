@@ -114,7 +114,8 @@ def _end_of_line_breaks(data: bytes, at: int) -> int | None:
         zstandard.ZstdDecompressor(dict_data=dictionary).decompressobj
         for dictionary in (DICTIONARY, zstandard.ZstdCompressionDict(CONTENT_DICTIONARY))
     ]
-    for way in [*ways, lambda: zlib.decompressobj(31)]:
+    ways.append(lambda: zlib.decompressobj(31))
+    for way in ways:
         inflate = way()
         with suppress(zstandard.ZstdError, zlib.error):
             content = inflate.decompress(data[at:])
