@@ -85,6 +85,14 @@ class Store(ABC):
         """Publish the bytes under the key."""
 
     @abstractmethod
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Publish the bytes under the key unless something is there; return whether it was done.
+
+        Of several who do so at once, one is told True. Where an answer of a server was lost, it may be told to none:
+        read what is there, if it must be known whose it is.
+        """
+
+    @abstractmethod
     def get_bytes(self, key: str) -> bytes:
         """Return the whole object. Raises `NotInStore`."""
 

@@ -10,7 +10,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -45,7 +45,8 @@ class LocalStore(Store):
         return self.root / check_key(key)
 
     @contextmanager
-    def _writing(self, key: str) -> Iterator[BinaryIO]:
+    def _writing(self, key: str, publish: Callable[[Path, Path], object] = os.replace) -> Iterator[BinaryIO]:
+        """Write a draft; `publish(draft, path)` gives it its name."""
         path = self._path(key)
         pending = path.with_name(f"{PENDING}{uuid.uuid4().hex}")
         try:
@@ -55,7 +56,7 @@ class LocalStore(Store):
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            pending.replace(path)
+            publish(pending, path)
             _sync_folder(path.parent)
         except OSError as error:
             raise _explained(error, self.uri(key)) from error
@@ -83,6 +84,14 @@ class LocalStore(Store):
     def put_bytes(self, key: str, data: bytes) -> None:
         with self._writing(key) as out:
             out.write(data)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        if self.stat(key) is not None:
+            return False
+        made: list[bool] = []
+        with self._writing(key, lambda draft, path: made.append(_linked(draft, path))) as out:
+            out.write(data)
+        return made[0]
 
     def get_bytes(self, key: str) -> bytes:
         with self._reading(key) as stream:
@@ -172,6 +181,15 @@ class LocalStore(Store):
             os.scandir(self.root).close()
         except OSError as error:
             raise _explained(error, self.url) from error
+
+
+def _linked(draft: Path, path: Path) -> bool:
+    """Give the draft a second name, unless there is something of that name."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _open_held(draft: Path) -> BinaryIO:

@@ -5,6 +5,7 @@ What an S3 error means to a person is in `s3_errors`, the local copy that DuckDB
 
 import io
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from imgmine.store.s3_errors import S3_ERRORS, error_code, explained
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
 _CHUNK = 1 << 20
+_IS_THERE = frozenset({"PreconditionFailed", "412"})
 
 # `check` is asked at the start, when a person waits for the answer.
 _CHECK_ATTEMPTS = 2
@@ -129,6 +131,21 @@ class S3Store(Store):
     def put_bytes(self, key: str, data: bytes) -> None:
         with self._explaining(self.uri(key)):
             self._client.put_object(Bucket=self.bucket, Key=self._name(key), Body=data)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        for attempt in range(self._attempts):
+            try:
+                self._client.put_object(Bucket=self.bucket, Key=self._name(key), Body=data, IfNoneMatch="*")
+            except S3_ERRORS as error:
+                if error_code(error) in _IS_THERE:
+                    return False
+                # Another put of the same key is under way; who is first is not known yet.
+                if error_code(error) == "ConditionalRequestConflict" and attempt + 1 < self._attempts:
+                    time.sleep(0.1 * 2**attempt)
+                    continue
+                raise explained(error, self.uri(key), self._endpoint_url) from error
+            return True
+        raise AssertionError("unreachable")
 
     def get_bytes(self, key: str) -> bytes:
         out = io.BytesIO()

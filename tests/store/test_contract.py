@@ -63,6 +63,17 @@ def test_a_second_put_replaces_the_first_and_changes_the_tag(store: Store) -> No
     assert [after] == list(store.list("records/"))
 
 
+def test_of_several_who_put_what_is_new_one_is_told_so(store: Store) -> None:
+    versions = [b"%d" % number for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda data: store.put_new("takedown/log/1.json", data), versions))
+    assert told.count(True) == 1
+    assert store.get_bytes("takedown/log/1.json") == versions[told.index(True)]
+    assert not store.put_new("takedown/log/1.json", b"later")
+    assert store.get_bytes("takedown/log/1.json") == versions[told.index(True)]
+    assert keys(store) == ["takedown/log/1.json"]
+
+
 def test_a_range_is_the_slice(store: Store) -> None:
     data = bytes(range(100))
     store.put_bytes("shard.tar", data)
@@ -121,6 +132,7 @@ def test_a_key_that_leaves_the_store_or_is_not_normal_is_refused(store: Store, t
     (tmp_path / "source").touch()
     uses: list[Callable[[str], object]] = [
         lambda key: store.put_bytes(key, b""),
+        lambda key: store.put_new(key, b""),
         lambda key: store.put_file(key, tmp_path / "source"),
         store.get_bytes,
         lambda key: store.get_range(key, 0, 1),
