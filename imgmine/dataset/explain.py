@@ -6,7 +6,7 @@ Read from the published tables as they are, so it needs no warehouse. How it is 
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +24,7 @@ from imgmine.archives.imgur import classify_url
 from imgmine.dataset.archives import MANIFESTS
 from imgmine.dataset.publishing import DATASET
 from imgmine.dataset.relations import archive_table, archives_in, connect, dataset_table
+from imgmine.dataset.takedown_log import Entry, TakedownLog, read_log
 from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
 from imgmine.errors import ImgmineError
 from imgmine.store.base import NotInStore, Store
@@ -63,8 +64,8 @@ class RecordStory:
     """One row of `records`, and how to fetch it again. `offset` and `length` are of the compressed record, in bytes.
 
     `blake2b` is None where the record was dropped before its bytes were hashed; `fetch`, a command, then only prints
-    what they hash to. Only a response has a body to fetch: for others `fetch` is None. `known_as` is what an earlier
-    archive has in its place, by the SHA-1 that the CDX gives.
+    what they hash to. Only a response that is not blocked is to be fetched: for others `fetch` is None. `known_as` is
+    what an earlier archive has in its place, by the SHA-1 that the CDX gives.
     """
 
     archive: str
@@ -170,7 +171,8 @@ class Explanation:
     `records` answer the question itself. `others` carried the same bytes under another URL, or are what was kept of
     the same media where a record was dropped; for a URL without a record, all there is of the same media. `pictures`
     are the payloads that come from `records`, the stills of videos among them. `archives_mined` of `archives_known`
-    were searched.
+    were searched. `takedowns` are the entries of the log by which what was asked about is blocked now: no picture that
+    was taken down is among `pictures`, and its records say `blocked`.
     """
 
     query: Query
@@ -179,11 +181,12 @@ class Explanation:
     records: tuple[RecordStory, ...]
     others: tuple[RecordStory, ...]
     pictures: tuple[PictureStory, ...]
+    takedowns: tuple[Entry, ...] = ()
 
     @property
     def known(self) -> bool:
-        """Whether any record or file answers the question."""
-        return bool(self.records or self.pictures)
+        """Whether any record, file or take-down answers the question."""
+        return bool(self.records or self.pictures or self.takedowns)
 
 
 def parse_query(text: str) -> Query:
@@ -222,10 +225,21 @@ def explain(text: str, store: Store, mirror_folder: Path, archive_org: str) -> E
         for table in _SEARCHED:
             connection.execute(f"CREATE VIEW {table} AS {archive_table(table, folders[table])}")
         connection.execute(f"CREATE VIEW ownership AS {dataset_table('ownership', folders[DATASET])}")
-        library = _Library(connection, store, archive_org.rstrip("/"))
+        log = read_log(store)
+        library = _Library(connection, store, archive_org.rstrip("/"), log.blocked)
         records, others, digests = library.find(query)
-        pictures = tuple(story for digest in digests if (story := library.picture(digest)).files)
-    return Explanation(query, len(mined), len(known), records, others, pictures)
+        listed = [digest for digest in digests if digest not in log.blocked]
+        pictures = tuple(story for digest in listed if (story := library.picture(digest)).files)
+    return Explanation(query, len(mined), len(known), records, others, pictures, _takedowns(log, query, digests))
+
+
+def _takedowns(log: TakedownLog, query: Query, digests: Sequence[bytes]) -> tuple[Entry, ...]:
+    """Return the entries that block any of the payloads, or the URL that was asked about."""
+    by_file = [entry for digest in digests for entry in log.blocking(digest)]
+    by_url = [entry for url in query.urls for entry in log.naming(url, classify_url(url).media_id)]
+    return tuple(
+        sorted({entry.number: entry for entry in (*by_file, *by_url)}.values(), key=lambda entry: entry.number)
+    )
 
 
 def _same_urls(text: str, rest: str) -> tuple[str, ...]:
@@ -240,7 +254,10 @@ def _hash_file(path: Path) -> bytes:
 class _Library:
     """The published tables, and the questions that are put to them."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, store: Store, archive_org: str) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, store: Store, archive_org: str, blocked: Collection[bytes]
+    ) -> None:
+        self._blocked = blocked
         self._connection = connection
         self._store = store
         self._archive_org = archive_org
@@ -309,9 +326,10 @@ class _Library:
 
     def _record(self, row: dict[str, Any]) -> RecordStory:
         address = f"{self._archive_org}/download/{quote(row['archive'])}/{quote(row['warc_file'])}"
-        fetch = _fetch_command(address, row) if row["record_type"] == "response" else None
-        decision = RecordDecision(row["decision"])
-        return RecordStory(**{**row, "decision": decision}, address=address, fetch=fetch)
+        decision = RecordDecision(row["decision"] if row["blake2b"] not in self._blocked else RecordDecision.BLOCKED)
+        may_fetch = row["record_type"] == "response" and decision is not RecordDecision.BLOCKED
+        fetch = _fetch_command(address, row) if may_fetch else None
+        return RecordStory(**{**_of(RecordStory, row), "decision": decision}, address=address, fetch=fetch)
 
     def _file(self, row: dict[str, Any]) -> FileStory:
         return FileStory(**{**_of(FileStory, row), "shard": self._store.uri(row["shard"])})

@@ -17,6 +17,7 @@ from imgmine.dataset.explain import (
     RecordStory,
     ScoreStory,
 )
+from imgmine.dataset.takedown_log import Entry
 from imgmine.decisions import JUDGEMENT_MEANINGS, ImageDecision, RecordDecision, ScoreDecision
 
 RECORD_RULES: Mapping[RecordDecision, str] = MappingProxyType(
@@ -68,12 +69,33 @@ def short_answer(explanation: Explanation) -> str:
         subject = "URL" if explanation.query.kind is QueryKind.URL else "BLAKE2b"
         other = " The same media was archived under other URLs, see below." if explanation.others else ""
         return f"Not known: no record of this {subject} ({searched}).{other}"
+    if explanation.takedowns:
+        return _taken_down(explanation)
     if explanation.pictures:
         answers = [_verdict(story) for story in explanation.pictures if not _has_still(story, explanation)]
         return " ".join(dict.fromkeys(answers))
     dropped = sorted({record.decision for record in explanation.records})
     rules = "; ".join(f"{decision}: {RECORD_RULES[decision]}" for decision in dropped)
     return f"Dropped before it was stored ({rules})."
+
+
+def _taken_down(explanation: Explanation) -> str:
+    numbers = ", ".join(str(entry.number) for entry in explanation.takedowns)
+    which = "entry" if len(explanation.takedowns) == 1 else "entries"
+    answer = f"Taken down ({which} {numbers} of the log): it is in no listing."
+    if not explanation.records:
+        return f"{answer} No record of it has been mined."
+    if explanation.pictures:
+        others = " ".join(dict.fromkeys(_verdict(story) for story in explanation.pictures))
+        return f"{answer} Of what else was asked about: {others}"
+    return answer
+
+
+def _takedown_lines(entry: Entry) -> Iterator[str]:
+    by_rule = f" (found by entry {entry.of})" if entry.of is not None else ""
+    yield f"{entry.number}{by_rule}: by {entry.kind.replace('_', ' ')}, {_time(entry.time)}, {entry.by}"
+    yield f"  reason: {entry.reason}"
+    yield f"  hash of the entry: {entry.hash}"
 
 
 def _verdict(story: PictureStory) -> str:
@@ -110,6 +132,11 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     if query.kind is QueryKind.FILE and query.digest is not None:
         yield f"BLAKE2b {query.digest.hex()}"
     yield short_answer(explanation)
+    if explanation.takedowns:
+        yield ""
+        yield "Taken down by"
+        for entry in explanation.takedowns:
+            yield from _indented(_takedown_lines(entry))
     if explanation.records:
         yield ""
         yield f"Records ({len(explanation.records)})"

@@ -3,7 +3,7 @@
 What is asked of the tables is not here: see `funnel`, `warehouse` and `explain`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -72,6 +72,17 @@ def dataset_table(table: str, folder: Path) -> str:
         return _empty(schema)
     columns = ", ".join(_quoted_name(name) for name in schema.names)
     return f"SELECT {columns} FROM read_parquet({_quoted(_escaped(path.resolve()))})"
+
+
+def listed(select: str, columns: Collection[str]) -> str:
+    """Return a SELECT of one of these tables without what is in the relation `blocked(blake2b)`.
+
+    The ledger keeps its rows, which then say `blocked`, so that the funnel adds up.
+    """
+    if {"blake2b", "warc_offset", "decision"} <= set(columns):
+        decision = "CASE WHEN blake2b IN (SELECT blake2b FROM blocked) THEN 'blocked' ELSE decision END AS decision"
+        return f"SELECT * REPLACE ({decision}) FROM ({select})"
+    return f"SELECT * FROM ({select}) ANTI JOIN blocked USING (blake2b)" if "blake2b" in columns else select
 
 
 def archives_in(folder: Path) -> list[str]:

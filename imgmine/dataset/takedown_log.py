@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -161,19 +161,16 @@ class TakedownLog:
     @cached_property
     def blocked(self) -> frozenset[bytes]:
         """BLAKE2b-256 of every file that is known to be blocked now."""
-        named = (bytes.fromhex(value) for value in self._values("blake2b"))
-        return frozenset(named) | frozenset(digest for entry in self.active for digest in entry.resolved)
+        return frozenset(digest for entry in self.active for digest in (*entry.resolved, *named_digests(entry.values)))
 
     @cached_property
     def rules(self) -> Rules:
         """What blocks files that are not known by their BLAKE2b yet."""
-        hashes = {name: frozenset(map(bytes.fromhex, self._values(name))) for name in ("md5", "sha1", "sha256", "pdq")}
-        return Rules(
-            urls=frozenset(map(same_url, self._values("url"))),
-            media_ids=frozenset(self._values("media_id")),
-            domains=frozenset(self._values("domain")),
-            **hashes,
-        )
+        return rules_of(value for entry in self.active for value in entry.values)
+
+    def naming(self, url: str, media_id: str | None) -> tuple[Entry, ...]:
+        """Return the entries that block whatever has this URL or this id."""
+        return tuple(entry for entry in self.active if rules_of(entry.values).names(url, media_id))
 
     def blocking(self, digest: bytes) -> tuple[Entry, ...]:
         """Return the entries by which this file is blocked now."""
@@ -188,11 +185,26 @@ class TakedownLog:
             )
         return self.entries[number - 1]
 
-    def _values(self, name: str) -> Iterator[str]:
-        before = f"{name}:"
-        return (
-            value.removeprefix(before) for entry in self.active for value in entry.values if value.startswith(before)
-        )
+
+def rules_of(values: Iterable[str]) -> Rules:
+    """Return the rules that values of the log stand for."""
+    by_name: dict[str, set[str]] = {}
+    for value in values:
+        name, _, rest = value.partition(":")
+        by_name.setdefault(name, set()).add(rest)
+    hashes = {name: frozenset(map(bytes.fromhex, by_name.get(name, ()))) for name in ("md5", "sha1", "sha256", "pdq")}
+    return Rules(
+        urls=frozenset(map(same_url, by_name.get("url", ()))),
+        media_ids=frozenset(by_name.get("media_id", ())),
+        domains=frozenset(by_name.get("domain", ())),
+        **hashes,
+    )
+
+
+def named_digests(values: Iterable[str]) -> frozenset[bytes]:
+    """Return the BLAKE2b-256 among values of the log."""
+    before = "blake2b:"
+    return frozenset(bytes.fromhex(value.removeprefix(before)) for value in values if value.startswith(before))
 
 
 def read_log(store: Store) -> TakedownLog:

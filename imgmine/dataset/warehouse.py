@@ -6,6 +6,7 @@ business (`dbt_reports/`); they live in the same file.
     records, files, images, embeddings, anomaly_scores   views over every archive, `archive` is their first column
     watermark_scores and whatever is beside the funnel   likewise
     ownership(blake2b, archive, copies), archives        views of the dataset's tables
+    blocked(blake2b)                                     a table: what was taken down, and is in no view
     funnel(archive, stage, decision, n)                  a table, counted when the warehouse was built
     digest(blake2b)                                      a macro: the digest as 64 hexadecimal digits
 
@@ -17,13 +18,17 @@ any extension.
 import os
 import shutil
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from imgmine.dataset.funnel import FUNNEL_SQL
-from imgmine.dataset.relations import ARCHIVE_TABLES, DATASET_TABLES, archive_table, connect, dataset_table
+from imgmine.dataset.relations import ARCHIVE_TABLES, DATASET_TABLES, archive_table, connect, dataset_table, listed
+from imgmine.dataset.takedown_log import read_log
 from imgmine.store.base import NotInStore, Store
+from imgmine.store.tables import DIGEST
 
 WAREHOUSE_KEY = "warehouse.duckdb"
 
@@ -52,23 +57,65 @@ def build_warehouse(store: Store, mirror_folder: Path, scratch: Path) -> Path:
     It starts from the published one, so that dbt's reports are there until they are made again.
     """
     path = checkout_warehouse(store, scratch)
+    with connect(path) as connection:
+        connection.execute("BEGIN")
+        _make_views(connection, store, mirror_folder, read_log(store).blocked)
+        _drop(connection, "funnel")
+        connection.execute("CREATE OR REPLACE MACRO digest(blake2b) AS lower(hex(blake2b))")
+        connection.execute(f"CREATE TABLE funnel AS SELECT * FROM ({FUNNEL_SQL}) ORDER BY archive, stage, decision")
+        connection.execute("COMMIT")
+        connection.execute("CHECKPOINT")
+    return path
+
+
+def hide_blocked(store: Store, mirror_folder: Path, scratch: Path) -> bool:
+    """Publish the warehouse again with what the log of take-downs blocks now in no view, and in no table of rows.
+
+    What was counted is counted anew with the next statistics. Returns False where there is no warehouse yet.
+    """
+    if store.stat(WAREHOUSE_KEY) is None:
+        return False
+    blocked = read_log(store).blocked
+    path = checkout_warehouse(store, scratch)
+    with connect(path) as connection:
+        connection.execute("BEGIN")
+        _make_views(connection, store, mirror_folder, blocked)
+        for table in _tables_by_file(connection):
+            connection.execute(f'DELETE FROM "{table}" WHERE blake2b IN (SELECT blake2b FROM blocked)')
+        connection.execute("COMMIT")
+    publish_warehouse(store, path)
+    return True
+
+
+def _make_views(
+    connection: duckdb.DuckDBPyConnection, store: Store, mirror_folder: Path, blocked: Collection[bytes]
+) -> None:
+    """Make the views of every table, without the files that are blocked, and the table `blocked` of those."""
     folders = {table: store.mirror(table, ".parquet", mirror_folder) for table in ARCHIVE_TABLES}
     dataset = store.mirror("dataset", ".parquet", mirror_folder)
     views = {
         **{table: archive_table(table, folder) for table, folder in folders.items()},
         **{table: dataset_table(table, dataset) for table in DATASET_TABLES},
     }
-    with connect(path) as connection:
-        connection.execute("BEGIN")
-        for name in [*views, "funnel"]:
-            _drop(connection, name)
-        for name, select in views.items():
-            connection.execute(f"CREATE VIEW {name} AS {select}")
-        connection.execute("CREATE OR REPLACE MACRO digest(blake2b) AS lower(hex(blake2b))")
-        connection.execute(f"CREATE TABLE funnel AS SELECT * FROM ({FUNNEL_SQL}) ORDER BY archive, stage, decision")
-        connection.execute("COMMIT")
-        connection.execute("CHECKPOINT")
-    return path
+    for name in [*views, "blocked"]:
+        _drop(connection, name)
+    connection.register("log", pa.table({"blake2b": pa.array(sorted(blocked), DIGEST)}))
+    connection.execute("CREATE TABLE blocked AS SELECT blake2b FROM log")
+    connection.unregister("log")
+    schemas = {**ARCHIVE_TABLES, **DATASET_TABLES}
+    for name, select in views.items():
+        # Without the join where there is nothing to hide: it would cost every query of a large dataset.
+        shown = listed(select, schemas[name].names) if blocked else select
+        connection.execute(f"CREATE VIEW {name} AS {shown}")
+
+
+def _tables_by_file(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the tables, views left out, that have a row for a file."""
+    found = connection.execute(
+        "SELECT table_name FROM duckdb_columns() JOIN duckdb_tables() USING (schema_name, table_name) "
+        "WHERE column_name = 'blake2b' AND table_name <> 'blocked' AND schema_name = 'main'"
+    ).fetchall()
+    return [name for (name,) in found]
 
 
 def publish_warehouse(store: Store, path: Path) -> None:
