@@ -1,6 +1,6 @@
 """Runs whose process was killed: they are marked as failed, and their places in the pools given back.
 
-How a run is executed is Dagster's business; here it only is made known whether its process lives.
+How a run makes known that its process lives is here too; how it is executed is in `executor`.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -58,30 +57,3 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.event_log_storage.free_concurrency_slots_for_run(path.stem)
             path.unlink(missing_ok=True)
     return ended
-
-
-class _Watched(dg.Executor):
-    def __init__(self, executor: dg.Executor) -> None:
-        self._executor = executor
-
-    @property
-    def retries(self) -> Any:
-        return self._executor.retries
-
-    @property
-    def step_dependency_config(self) -> Any:
-        return self._executor.step_dependency_config
-
-    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
-        end_dead_runs(plan_context.instance)
-        with marked_as_running(plan_context.instance, plan_context.run_id):
-            yield from self._executor.execute(plan_context, execution_plan)
-
-
-# One archive is one run in one process: Dagster's multiprocess executor costs five times as much a run.
-@dg.executor(name="in_process", config_schema=dg.in_process_executor.config_schema)  # type: ignore[call-overload, untyped-decorator]
-def one_process(context: dg.InitExecutorContext) -> dg.Executor:
-    """Execute a run in its own process, as Dagster's executor of this name does, and end the dead ones before it."""
-    create = dg.in_process_executor.executor_creation_fn
-    assert create is not None
-    return _Watched(create(context))

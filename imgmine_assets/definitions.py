@@ -12,8 +12,8 @@ from imgmine_assets.console import concise_console
 from imgmine_assets.dataset import dataset
 from imgmine_assets.dataset_statistics import dataset_statistics
 from imgmine_assets.dbt_reports import build_dbt_reports
-from imgmine_assets.dead_runs import one_process
 from imgmine_assets.embeddings import embeddings_of
+from imgmine_assets.executor import one_process
 from imgmine_assets.failed_archives import no_archive_left_failed
 from imgmine_assets.gmm_model import gmm_model
 from imgmine_assets.images import build_images
@@ -26,6 +26,7 @@ from imgmine_assets.raw_archives import raw_archives
 from imgmine_assets.unique_files import build_unique_files
 from imgmine_assets.watermark_scores import watermark_scores_of
 from resources.archive_org import ArchiveOrgResource
+from resources.blocklist import BlocklistResource
 from resources.decoders import DecodersResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
@@ -53,6 +54,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             scratch=str(settings.scratch),
             shard_bytes=settings.shard_bytes,
         ),
+        "blocklist": BlocklistResource(paths=list(map(str, settings.blocklist))),
         "decoders": DecodersResource(decoding=settings.decode),
         "warehouse": WarehouseResource(mirror=str(settings.mirror)),
         "models": ModelsResource(
