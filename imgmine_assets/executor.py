@@ -35,7 +35,7 @@ class _SleepingClaims(InstanceConcurrencyContext):
 
 
 # The executor offers no other place for it.
-in_process.InstanceConcurrencyContext = _SleepingClaims  # type: ignore[attr-defined, misc]
+in_process.InstanceConcurrencyContext = _SleepingClaims  # type: ignore[attr-defined]
 
 
 class _Watched(dg.Executor):
