@@ -20,6 +20,7 @@ from imgmine.store.base import check_key
 from imgmine.store.shards import SHARD_BYTES
 
 WATERMARK_MODEL = "watermark-efficientnet-lite0"
+_DETECTOR = "gmm"
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -67,6 +68,7 @@ class Settings:
     show_nsfw: bool
     categories: Path | None
     discover_runs_per_tick: int
+    blocklist: tuple[Path, ...]
 
     @property
     def scratch(self) -> Path:
@@ -114,13 +116,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         hub=_address(environ, "IMGMINE_HUB", "https://huggingface.co"),
         reference=Path(reference).expanduser().resolve() if reference else None,
         anomaly_percentile=_number(environ, "IMGMINE_ANOMALY_PERCENTILE", 5.0, 0.0, 100.0),
-        detector=environ.get("IMGMINE_DETECTOR") or "gmm",
+        detector=_detector(environ),
         nsfw_threshold=_number(environ, "IMGMINE_NSFW_THRESHOLD", 0.2, 0.0, 1.0),
         watermark_model=environ.get("IMGMINE_WATERMARK_MODEL") or WATERMARK_MODEL,
         watermark_threshold=_number(environ, "IMGMINE_WATERMARK_THRESHOLD", None, 0.0, 1.0),
         show_nsfw=_flag(environ, "IMGMINE_SHOW_NSFW"),
         categories=Path(categories).expanduser().resolve() if categories else None,
         discover_runs_per_tick=int(_number(environ, "IMGMINE_DISCOVER_RUNS", 0, 0, 200)),
+        blocklist=_paths(environ, "IMGMINE_BLOCKLIST"),
     )
 
 
@@ -135,6 +138,11 @@ def _load_dotenv() -> None:
 
 def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
     return Path(environ.get(name) or default).expanduser().resolve()
+
+
+def _paths(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    texts = (environ.get(name) or "").replace(",", os.pathsep).split(os.pathsep)
+    return tuple(Path(text.strip()).expanduser().resolve() for text in texts if text.strip())
 
 
 def _choice(environ: Mapping[str, str], name: str, default: _Choice) -> _Choice:
@@ -159,6 +167,20 @@ def _providers(environ: Mapping[str, str]) -> tuple[Provider, ...]:
         return tuple(Provider(name.strip().lower()) for name in text.split(",") if name.strip())
     except ValueError:
         raise SettingError(f"IMGMINE_PROVIDERS={text!r}: one or more of {', '.join(Provider)} is wanted.") from None
+
+
+def _detector(environ: Mapping[str, str]) -> str:
+    name = environ.get("IMGMINE_DETECTOR") or _DETECTOR
+    if name != _DETECTOR:
+        # Imported here: it takes NumPy half a second to load, which is for nothing where the mixture is used.
+        from imgmine.models.detectors.base import DetectorError
+        from imgmine.models.detectors.kinds import check_detector
+
+        try:
+            check_detector(name)
+        except DetectorError as error:
+            raise SettingError(f"IMGMINE_DETECTOR={name!r}: {error}") from None
+    return name
 
 
 def _store(value: str) -> str:

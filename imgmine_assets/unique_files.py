@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from imgmine.archives import extract, selection
 from imgmine.archives.ahead import working_ahead
+from imgmine.archives.blocked import Blocklist
 from imgmine.archives.item import Item, read_manifest
 from imgmine.archives.part_file import is_verified
 from imgmine.archives.remote_file import WrongBytes
+from imgmine.dataset.blocklist import blocked_inputs, is_as_listed
 from imgmine.dataset.known_files import KnownFiles
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.images.decoder_pool import DecoderError
@@ -32,6 +34,7 @@ from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
 from imgmine_assets.raw_archives import raw_archives, warc_bytes
 from resources.archive_org import ArchiveOrgResource
+from resources.blocklist import BlocklistResource
 from resources.decoders import DecodersResource
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
@@ -51,11 +54,12 @@ def _unique_files(
     store: StoreResource,
     decoders: DecodersResource,
     warehouse: WarehouseResource,
+    blocklist: BlocklistResource,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One pass over all WARC files: a ledger row for every record, a row and the bytes of every distinct file.
 
     Copies, removed pictures, short bodies and duplicates are told from originals by the rules of the source; a video
-    gives one still, from a frame that its own hash decides.
+    gives one still, from a frame that its own hash decides. What a list of hashes names is not written anywhere.
     """
     archive = context.partition_key
     started = time.monotonic()
@@ -63,7 +67,8 @@ def _unique_files(
         opened = store.open()
         item = read_manifest(opened.get_bytes(manifest_key(archive)))
         earlier = warehouse.known_before(opened, item) if _leaves_out_known(archive_org) else None
-        enough = _enough(opened, archive_org.mode, item, store.shard_bytes, earlier)
+        blocked = blocklist.load()
+        enough = _enough(opened, archive_org.mode, item, store.shard_bytes, earlier, blocked)
         as_before = any(unchanged(opened, _TABLES, archive, inputs, _SHARDS) for inputs in enough)
         fetched = 0
         if as_before:
@@ -86,6 +91,7 @@ def _unique_files(
                     progress=log_progress(context.log, "read"),
                     on_read=lambda: _leave_pool(context),
                     ahead=ahead,
+                    blocked=blocked,
                 )
                 for text in extraction.warnings[:_WARNINGS_LOGGED]:
                     context.log.warning(text)
@@ -135,31 +141,37 @@ def _leaves_out_known(archive_org: ArchiveOrgResource) -> bool:
     return archive_org.mode is FetchMode.SELECT and archive_org.select_known
 
 
-def _enough(store: Store, mode: FetchMode, item: Item, shard_bytes: int, earlier: KnownFiles | None) -> list[str]:
+def _enough(
+    store: Store, mode: FetchMode, item: Item, shard_bytes: int, earlier: KnownFiles | None, blocklist: Blocklist
+) -> list[str]:
     """Return the fingerprints of inputs, any of which published tables may have that need not be made again.
 
     A full read has all that a selective one would give, and that has all that one with a hint would. What was made with
     a hint is as good while earlier archives still have every file that was left out; that more is known since is no
-    reason to fetch less again.
+    reason to fetch less again. Another list of hashes is none either, as long as it blocks in this archive what is
+    blocked now, and nothing else.
     """
-    enough = [extract.inputs_fingerprint(item, shard_bytes)]
+    try:
+        records, files = (read_table(store, name, item.identifier).read() for name in _TABLES)
+    except NotInStore:
+        return []
+    if not is_as_listed(blocklist, records, files):
+        return []
+    blocked = blocked_inputs(records)
+    enough = [extract.inputs_fingerprint(item, shard_bytes, **blocked)]
     if mode is FetchMode.SELECT:
-        enough.append(selection.inputs_fingerprint(item, shard_bytes))
-    if earlier is not None:
-        try:
-            known = _known_in(read_table(store, "records", item.identifier).read())
-        except NotInStore:
-            known = set()
-        if known and earlier.has_all(known):
-            enough.append(selection.inputs_fingerprint(item, shard_bytes, known))
+        enough.append(selection.inputs_fingerprint(item, shard_bytes, (), **blocked))
+    known = _known_in(records)
+    if earlier is not None and known and earlier.has_all(known):
+        enough.append(selection.inputs_fingerprint(item, shard_bytes, known, **blocked))
     return enough
 
 
 def _inputs(item: Item, shard_bytes: int, records: pa.Table) -> str:
     """Return the fingerprint of what these records were made from."""
     if not pc.any(pc.equal(records["decision"], RecordDecision.NOT_FETCHED.value)).as_py():
-        return extract.inputs_fingerprint(item, shard_bytes)
-    return selection.inputs_fingerprint(item, shard_bytes, _known_in(records))
+        return extract.inputs_fingerprint(item, shard_bytes, **blocked_inputs(records))
+    return selection.inputs_fingerprint(item, shard_bytes, _known_in(records), **blocked_inputs(records))
 
 
 def _known_in(records: pa.Table) -> set[bytes]:

@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol, Required, TypedDict
 import pyarrow as pa
 
 from imgmine.archives.ahead import Ahead
+from imgmine.archives.blocked import Blocklist
 from imgmine.archives.cdx import CdxEntry
 from imgmine.archives.http import HttpResponse, HttpSyntaxError, parse_response
 from imgmine.archives.imgur import (
@@ -29,6 +30,7 @@ from imgmine.archives.imgur import (
 )
 from imgmine.archives.item import Item
 from imgmine.archives.ledger import Ledger, LedgerRow
+from imgmine.archives.list_hashes import some_hashes
 from imgmine.archives.packing import KeptFile, Packed, Packer
 from imgmine.archives.spool import Spool
 from imgmine.archives.warc import Damage, WarcRecord, read_warc
@@ -40,7 +42,7 @@ from imgmine.images.media_types import media_type
 from imgmine.store.publish import fingerprint
 from imgmine.store.shards import SHARD_BYTES, Shard
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 _PROGRESS_STEP = 4 << 20
 _WARNINGS_TOLD = 100
@@ -67,6 +69,7 @@ class PassOptions(TypedDict, total=False):
     progress: Progress | None
     on_read: Callable[[], None] | None
     ahead: Ahead | None
+    blocked: Blocklist | None
 
 
 class ArchiveUnreadable(ImgmineError):
@@ -101,7 +104,7 @@ class Extraction:
 def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, **selection: object) -> str:
     """Return the digest of all that `extract_archive` depends on: the WARCs' names, sizes and MD5s, and parameters.
 
-    `selection` is by what some records are not fetched; without it, all are.
+    `selection` is by what some records are not fetched, and what is blocked; without it, all are fetched and kept.
     """
     return fingerprint(
         archive=item.identifier,
@@ -122,6 +125,7 @@ def extract_archive(
     progress: Progress | None = None,
     on_read: Callable[[], None] | None = None,
     ahead: Ahead | None = None,
+    blocked: Blocklist | None = None,
 ) -> Extraction:
     """Read each WARC file once, in order of name, and return the archive's ledger, files and shards.
 
@@ -138,6 +142,8 @@ def extract_archive(
     progress : is told the compressed bytes read and those there are in all (0 where that is not known).
     on_read : is called once no WARC file is needed any more.
     ahead : judges pictures and puts shards into the store while the archive is read; all shards are there at the end.
+    blocked : originals and stills whose bytes it names are not written anywhere, nor is a video whose still it names.
+        The rest comes out as it would without it: what they are better than is still a `lesser_copy`.
 
     Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.decoder_pool.DecoderError`, and with `ahead`
     `StoreError`. Nothing that the WARC files contain raises: what cannot be read is `damaged`.
@@ -150,9 +156,9 @@ def extract_archive(
     with (
         _writing(archive, scratch),
         Spool(scratch / "spool.bin", stays=ahead is not None) as spool,
-        Packer(archive, spool, scratch / "shards", best, gate, ahead, shard_bytes) as packer,
+        Packer(archive, spool, scratch / "shards", best, gate, ahead, shard_bytes, blocked or Blocklist()) as packer,
     ):
-        reading = _Reading(archive, best, packer)
+        reading = _Reading(archive, best, packer, blocked or Blocklist())
         report = _Report(warcs, progress)
         for name, source in sorted(warcs, key=lambda warc: warc[0]):
             with closing(_records(archive, name, source)) as records_found:
@@ -162,7 +168,7 @@ def extract_archive(
             report.end_of_file()
         if on_read is not None:
             on_read()
-        kept = reading.settle()
+        kept = reading.settle(packer.finish_stills())
         records = reading.ledger.table(archive)
         packed = packer.finish(kept, records)
         if ahead is not None:
@@ -173,13 +179,15 @@ def extract_archive(
 class _Reading:
     """What the pass knows while it reads: the ledger, and of each sound original what the choice among them needs."""
 
-    def __init__(self, archive: str, best: BestOriginals, packer: Packer) -> None:
+    def __init__(self, archive: str, best: BestOriginals, packer: Packer, blocked: Blocklist) -> None:
         self.ledger = Ledger()
         self.warnings: list[str] = []
         self.damages = 0
         self._archive = archive
         self._best = best
         self._packer = packer
+        self._blocked = blocked
+        self._blocked_by: dict[bytes, str | None] = {}
         self._candidates: list[Candidate] = []
         self._candidate_rows: list[int] = []
         self._last_modified: list[datetime | None] = []
@@ -215,22 +223,37 @@ class _Reading:
         self._candidates.append(candidate)
         self._candidate_rows.append(number)
         self._last_modified.append(_http_date(response.headers.get("last-modified")))
+        known = self._see_whether_blocked(digest, response.body)
         # One that is beaten already will not be kept, whatever comes.
-        if self._best.see(candidate):
-            self._packer.take(candidate, response.body)
+        if self._best.see(candidate) and self._blocked_by[digest] is None:
+            self._packer.take(candidate, response.body, known)
+
+    def _see_whether_blocked(self, digest: bytes, body: bytes | memoryview) -> dict[str, bytes]:
+        """Note whether the bytes are blocked, before they are written anywhere; return the hashes made for that."""
+        if digest in self._blocked_by:
+            return {}
+        known = some_hashes(body, self._blocked.byte_kinds)
+        self._blocked_by[digest] = self._blocked.find({"blake2b": digest, **known})
+        return known
 
     def _warn_of_damage(self, warc_file: str, offset: int, length: int, reason: str) -> None:
         self.damages += 1
         if len(self.warnings) < _WARNINGS_TOLD:
             self.warnings.append(f"{self._archive}, {warc_file}: {length} bytes from {offset} on are damaged: {reason}")
 
-    def settle(self) -> list[KeptFile]:
-        """Decide about all candidates and return the files kept, in the order of their records."""
+    def settle(self, blocked_videos: Mapping[bytes, str]) -> list[KeptFile]:
+        """Decide about all candidates and return the files kept, in the order of their records.
+
+        Blocked ones take part in the choice: what is left is what would be left if they were taken out afterwards.
+        """
         kept = []
         for candidate, decision, number, last_modified in zip(
             self._candidates, choose(self._candidates), self._candidate_rows, self._last_modified, strict=True
         ):
-            self.ledger.settle(number, decision, candidate.blake2b)
+            blocked_by = self._blocked_by[candidate.blake2b] or blocked_videos.get(candidate.blake2b)
+            if blocked_by is not None:
+                decision = RecordDecision.BLOCKED
+            self.ledger.settle(number, decision, candidate.blake2b, blocked_by)
             if decision is RecordDecision.KEPT:
                 kept.append(KeptFile(candidate.blake2b, number, last_modified))
         return kept

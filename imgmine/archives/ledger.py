@@ -51,6 +51,7 @@ class Ledger:
         self._pending: list[LedgerRow] = []
         self._decisions = array("b")
         self._digests: dict[int, bytes] = {}
+        self._blocked_by: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self._decisions)
@@ -71,10 +72,15 @@ class Ledger:
             self._flush()
         return len(self._decisions) - 1
 
-    def settle(self, number: int, decision: RecordDecision, blake2b: bytes) -> None:
-        """Decide about a row whose bytes were hashed."""
+    def settle(
+        self, number: int, decision: RecordDecision, blake2b: bytes | None, blocked_by: str | None = None
+    ) -> None:
+        """Decide about a row that was left undecided, whose bytes were hashed or need not be."""
         self._decisions[number] = _CODES[decision]
-        self._digests[number] = blake2b
+        if blake2b is not None:
+            self._digests[number] = blake2b
+        if blocked_by is not None:
+            self._blocked_by[number] = blocked_by
 
     def _flush(self) -> None:
         columns = zip(*self._pending, strict=True)
@@ -94,6 +100,7 @@ class Ledger:
             "archive": pa.repeat(pa.scalar(archive), len(self)),
             "decision": pa.DictionaryArray.from_arrays(codes, _DECISIONS).cast(pa.string()),
             "blake2b": pa.array([self._digests.get(number) for number in range(len(self))], pa.binary(32)),
+            "blocked_by": pa.array([self._blocked_by.get(number) for number in range(len(self))], pa.string()),
         }
         columns = [computed[name] if name in computed else rows[name] for name in RECORDS.names]
         return pa.table(columns, schema=RECORDS)

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from imgmine.archives.ahead import Ahead
+from imgmine.archives.blocked import Blocklist
 from imgmine.archives.imgur import BestOriginals, Candidate
-from imgmine.archives.list_hashes import ListHashes, hash_for_lists
+from imgmine.archives.list_hashes import ListHashes, hash_for_lists, some_hashes
 from imgmine.archives.shard_groups import Original, PackedFile, ShardGroups, StillFile, members_of
 from imgmine.archives.spool import Spool
 from imgmine.images.decoder_pool import PictureRequest, StillRequest, StillResult
@@ -87,6 +88,7 @@ class Packer:
         gate: GateAhead,
         ahead: Ahead | None,
         shard_bytes: int,
+        blocked: Blocklist,
     ) -> None:
         self._prefix = f"files/{archive}"
         self._spool = spool
@@ -96,6 +98,9 @@ class Packer:
         self._outbox = ahead.outbox if ahead is not None else None
         self._lag = int(shard_bytes * _LAG)
         self._originals: dict[bytes, Original] = {}
+        self._blocked = blocked
+        self._blocked_videos: dict[bytes, str] = {}
+        self._known_hashes: dict[bytes, Mapping[str, bytes]] = {}
         self._list_hashes: dict[bytes, ListHashes] = {}
         self._groups = ShardGroups(shard_bytes)
         self._ends: list[int] = []
@@ -108,14 +113,19 @@ class Packer:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="packer", daemon=True)
 
-    def take(self, candidate: Candidate, payload: bytes | memoryview) -> None:
-        """Take a candidate that none seen so far beats. Raises what went wrong in other threads, and `OSError`."""
+    def take(self, candidate: Candidate, payload: bytes | memoryview, known: Mapping[str, bytes]) -> None:
+        """Take a candidate that none seen so far beats, with those of its list hashes that are known.
+
+        Raises what went wrong in other threads, and `OSError`.
+        """
         self._check()
         original = self._originals.get(candidate.blake2b)
         if original is None:
             place = self._spool.add(candidate.blake2b, payload)
             original = Original(candidate.blake2b, candidate.media_type, place.size)
             self._originals[candidate.blake2b] = original
+            if known:
+                self._known_hashes[candidate.blake2b] = known
             self._coming.put(original)
             if original.is_video:
                 request = StillRequest(self._spool.path, *place, candidate.blake2b)
@@ -126,13 +136,19 @@ class Packer:
             original.media_ids.append(candidate.media_id)
 
     def _take_still(self, video: Original, result: StillResult) -> None:
-        if result.png is None:
-            still, reason = None, result.detail or "no reason given"
-        else:
+        still: StillFile | None = None
+        reason: str | None = result.detail or "no reason given"
+        if result.png is not None:
             digest = blake2b(result.png, digest_size=32).digest()
-            place = self._spool.add(digest, result.png)
-            self._gate.add_picture(digest, PictureRequest(self._spool.path, *place), wait=False)
-            still, reason = StillFile(digest, place.size, result.frame_time), None
+            known = some_hashes(result.png, self._blocked.byte_kinds)
+            blocked_by = self._blocked.find({"blake2b": digest, **known})
+            if blocked_by is not None:
+                self._blocked_videos[video.blake2b] = blocked_by
+                reason = f"it is blocked by {blocked_by}"
+            else:
+                place = self._spool.add(digest, result.png)
+                self._gate.add_picture(digest, PictureRequest(self._spool.path, *place), wait=False)
+                still, reason = StillFile(digest, place.size, result.frame_time), None
         with self._still_made:
             video.still, video.no_still_because = still, reason
             self._still_made.notify_all()
@@ -165,7 +181,8 @@ class Packer:
             place = self._spool.find(digest)
             with self._spool.path.open("rb") as payloads:
                 payloads.seek(place.offset)
-                self._list_hashes[digest] = hash_for_lists(payloads, place.size)
+                known = self._known_hashes.pop(digest, {})
+                self._list_hashes[digest] = hash_for_lists(payloads, place.size, known)
 
     def _wait_for_still(self, original: Original) -> None:
         with self._still_made:
@@ -195,8 +212,10 @@ class Packer:
 
     def _seems_kept(self, digest: bytes) -> bool:
         original = self._originals.get(digest)
-        return original is not None and any(
-            not self._best.is_beaten(media_id, original.media_type) for media_id in list(original.media_ids)
+        return (
+            original is not None
+            and digest not in self._blocked_videos
+            and any(not self._best.is_beaten(media_id, original.media_type) for media_id in list(original.media_ids))
         )
 
     def _write(self, number: int, members: tuple[PackedFile, ...], folder: Path) -> _MadeShard:
@@ -213,16 +232,21 @@ class Packer:
                 offsets.append(writer.add_from(name, payloads, place.size).offset)
         return _MadeShard(members, offsets, writer.shards[0])
 
+    def finish_stills(self) -> Mapping[bytes, str]:
+        """Return once every still was made: the videos that are blocked, because of their stills, and by what."""
+        self._coming.put(None)
+        self._thread.join()
+        self._check()
+        return self._blocked_videos
+
     def finish(self, kept: Sequence[KeptFile], records: pa.Table) -> Packed:
         """Pack the files kept, given in the order of their records, and return once every shard is made, and sent.
 
+        `finish_stills` comes first.
         A still's row says what its video's record says, and names its video. A still whose bytes are those of another
         file of the archive is that file: a kept file keeps its own row, and of several videos with the same still (a
         black frame) the first one has it.
         """
-        self._coming.put(None)
-        self._thread.join()
-        self._check()
         self._folder.mkdir(parents=True, exist_ok=True)
         by_digest = {file.blake2b: file for file in kept}
         stills: set[bytes] = set()

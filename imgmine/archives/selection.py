@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 from imgmine.archives.ahead import Ahead
 from imgmine.archives.archive_org import ArchiveOrg
+from imgmine.archives.blocked import Blocklist
 from imgmine.archives.cdx import CdxEntry, IndexUnusable, read_cdx
 from imgmine.archives.extract import Extraction, Progress, Warc, extract_archive
 from imgmine.archives.extract import inputs_fingerprint as inputs_of_all
@@ -70,10 +71,13 @@ class Selected:
     reason: str = ""
 
 
-def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, known: Collection[bytes] = ()) -> str:
+def inputs_fingerprint(
+    item: Item, shard_bytes: int = SHARD_BYTES, known: Collection[bytes] = (), **blocked: str
+) -> str:
     """Return the digest of all that `extract_selected` depends on where some records are not fetched.
 
-    `known` are the BLAKE2b of the files that records were not fetched for (`known_as` in the ledger).
+    `known` are the BLAKE2b of the files that records were not fetched for (`known_as` in the ledger), `blocked` what
+    lists of hashes kept out.
     """
     indexes = [(file.name, file.md5) for file in item.cdx_indexes]
     hint = {"known": content_digest(b"".join(sorted(known)))} if known else {}
@@ -85,6 +89,7 @@ def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, known: Collec
         largest_share=LARGEST_SHARE,
         unlisted=UNLISTED_BYTES,
         **hint,
+        **blocked,
     )
 
 
@@ -336,6 +341,7 @@ def extract_selected(
     progress: Progress | None = None,
     on_read: Callable[[], None] | None = None,
     ahead: Ahead | None = None,
+    blocked: Blocklist | None = None,
     on_wrong: Callable[[str], None] | None = None,
     find_known: FindKnown | None = None,
 ) -> Selected:
@@ -378,6 +384,7 @@ def extract_selected(
             progress=told,
             on_read=on_read,
             ahead=ahead,
+            blocked=blocked,
         )
         require_checked(item, streams)
     except (IndexUnusable, RangesIgnored, WrongBytes) as error:
@@ -393,6 +400,7 @@ def extract_selected(
             progress=progress,
             on_read=on_read,
             ahead=ahead,
+            blocked=blocked,
             on_wrong=on_wrong,
         )
         return Selected(extraction, total, total, len(item.warcs), str(error))

@@ -16,6 +16,7 @@ import requests
 
 from imgmine.archives.ahead import Ahead
 from imgmine.archives.archive_org import ArchiveOrg
+from imgmine.archives.blocked import Blocklist
 from imgmine.archives.extract import Extraction, Progress, extract_archive
 from imgmine.archives.item import Item
 from imgmine.archives.part_file import Validators
@@ -182,6 +183,7 @@ def extract_streamed(
     progress: Progress | None = None,
     on_read: Callable[[], None] | None = None,
     ahead: Ahead | None = None,
+    blocked: Blocklist | None = None,
     on_wrong: Callable[[str], None] | None = None,
 ) -> Extraction:
     """Do what `extract_archive` does, with the same tables and shards, from the server instead of from files.
@@ -209,6 +211,7 @@ def extract_streamed(
                 progress=told,
                 on_read=on_read,
                 ahead=ahead,
+                blocked=blocked,
             )
         except WrongBytes as wrong:
             shutil.rmtree(folder)

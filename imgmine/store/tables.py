@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from imgmine import __version__
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 DIGEST = pa.binary(32)
 TIME = pa.timestamp("us", tz="UTC")
@@ -36,6 +36,7 @@ RECORDS = pa.schema(
         pa.field("decision", pa.string(), nullable=False),
         pa.field("blake2b", DIGEST),
         pa.field("known_as", DIGEST),
+        pa.field("blocked_by", pa.string()),
     ]
 )
 
@@ -165,6 +166,7 @@ COLUMN_MEANINGS = {
     "decision": "what became of it, or the first rule that dropped it",
     "blake2b": "BLAKE2b-256 of the bytes: the name of the file",
     "known_as": "of a record not fetched: the file of an earlier archive with the SHA-1 that the CDX gives it",
+    "blocked_by": "of what a list of hashes blocked: the hash, as sha1:…",
     "md5": "MD5 of the bytes, for lists of files that use it",
     "sha1": "SHA-1 of the bytes, for lists of files that use it",
     "sha256": "SHA-256 of the bytes, for lists of files that use it",

@@ -199,6 +199,7 @@ def test_the_columns_of_a_kept_record_and_its_file(extract: Extract) -> None:
         "decision": "kept",
         "blake2b": blake2b(png()),
         "known_as": None,
+        "blocked_by": None,
     }
     shard = extraction.shards[0]
     assert file == {

@@ -1,0 +1,54 @@
+"""What lists of hashes say of archives that are mined: from their tables alone, no shard is read.
+
+What is then done with a file is the take-down's business.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from imgmine.archives.blocked import Blocklist, Digests, HashKind
+from imgmine.store.publish import content_digest
+
+
+def blocked_inputs(records: pa.Table) -> Mapping[str, str]:
+    """Return what the fingerprint of an archive's inputs has of the lists: only what was blocked in it.
+
+    So a list that grows by what an archive does not have leaves the archive as it is.
+    """
+    names = _blocked_by(records)
+    return {"blocked": content_digest("\n".join(sorted(names)).encode())} if names else {}
+
+
+def is_as_listed(blocklist: Blocklist, records: pa.Table, files: pa.Table) -> bool:
+    """Tell whether an archive was mined as it would be with this list: all that it blocks, and nothing else."""
+    if not all(map(blocklist.still_blocks, _blocked_by(records))):
+        return False
+    return not listed(blocklist, files).any()
+
+
+def listed(blocklist: Blocklist, files: pa.Table) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Tell of each row of `files` whether its bytes are on the list."""
+    found = np.zeros(files.num_rows, np.bool_)
+    for kind in blocklist.byte_kinds:
+        if kind in files.schema.names:
+            found |= blocklist.mask(kind, digests_of(files[kind], kind))
+    return found
+
+
+def digests_of(column: pa.ChunkedArray, kind: HashKind) -> Digests:
+    """Return a column of digests without nulls, as a `Blocklist` takes them."""
+    parts = [
+        np.frombuffer(chunk.buffers()[1], f"S{kind.size}", count=len(chunk), offset=kind.size * chunk.offset)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, f"S{kind.size}")
+
+
+def _blocked_by(records: pa.Table) -> list[str]:
+    if "blocked_by" not in records.schema.names:  # an earlier version's
+        return []
+    names: list[str] = records["blocked_by"].drop_null().unique().to_pylist()
+    return names
