@@ -88,32 +88,17 @@ class TextTower:
     tokenizer_sha256: str | None = None
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """An embedding model: where it came from, what goes in, what comes out.
-
-    A pixel of 0..255 goes in as `(pixel * value_range / 255 - mean) / std`, channels in the order R, G, B. `sha256` is
-    None only in a shipped card whose weights are not here.
-    """
+@dataclass(frozen=True, kw_only=True)
+class OnnxCard:
+    """What every ONNX model's card says. `sha256` is None only in a card whose weights have not been added yet."""
 
     folder: Path
     name: str
     source: str
     licence: str
     input: str
-    layout: str
-    size: int
-    resize: int
-    crop: Crop
-    interpolation: Interpolation
-    value_range: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     output: str
-    dimension: int
-    normalisation: str
     sha256: str | None = None
-    text: TextTower | None = None
 
     @property
     def model_path(self) -> Path:
@@ -125,6 +110,30 @@ class ModelCard:
         """Whether the ONNX file is there."""
         return self.model_path.is_file()
 
+    def version_of(self, depends_on: Mapping[str, object]) -> str:
+        """Return the name and a short SHA-256 of these fields: all that what the model puts out depends on."""
+        return f"{self.name}-{hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard(OnnxCard):
+    """An embedding model: where it came from, what goes in, what comes out.
+
+    A pixel of 0..255 goes in as `(pixel * value_range / 255 - mean) / std`, channels in the order R, G, B.
+    """
+
+    layout: str
+    size: int
+    resize: int
+    crop: Crop
+    interpolation: Interpolation
+    value_range: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    dimension: int
+    normalisation: str
+    text: TextTower | None = None
+
     @cached_property
     def version(self) -> str:
         """The name and a short SHA-256 of everything that a vector depends on: the weights and how they are fed.
@@ -134,7 +143,7 @@ class ModelCard:
         about = ("source", "licence")
         depends_on = {key: value for key, value in vars(self).items() if key in _FIELDS and key not in about}
         depends_on["sha256"] = self.sha256
-        return f"{self.name}-{hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:12]}"
+        return self.version_of(depends_on)
 
     @property
     def least_short_side(self) -> int:

@@ -3,8 +3,6 @@
 Reading and checking only; what is done with a classifier is in `classifier`.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imgmine.models import card_fields as fields
-from imgmine.models.cards import CARD_FILE, MODEL_FILE, Crop, Interpolation, ModelError, check_file, read_yaml
+from imgmine.models.cards import CARD_FILE, MODEL_FILE, Crop, Interpolation, ModelError, OnnxCard, check_file, read_yaml
 
 VIEWS = "watermark-views"
 PICTURE = "watermark-picture"
@@ -22,37 +20,17 @@ _SHIPPED = Path(__file__).parent / "efficientnet-lite0"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierCard:
-    """What every watermark classifier's card says. `threshold` is the probability from which on a picture is marked.
+class ClassifierCard(OnnxCard):
+    """What every watermark classifier's card says. `threshold` is the probability from which on a picture is marked."""
 
-    `sha256` is None only in a card whose weights have not been added yet.
-    """
-
-    folder: Path
-    name: str
-    source: str
-    licence: str
-    input: str
-    output: str
     threshold: float
-    sha256: str | None = None
-
-    @property
-    def model_path(self) -> Path:
-        """The ONNX file."""
-        return self.folder / MODEL_FILE
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether the ONNX file is there."""
-        return self.model_path.is_file()
 
     @cached_property
     def version(self) -> str:
         """The name and a short SHA-256 of all that a probability depends on; the threshold is not among it."""
         about = ("folder", "source", "licence", "threshold", "report")
         depends_on = {key: value for key, value in vars(self).items() if key not in about}
-        return f"{self.name}-{hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:12]}"
+        return self.version_of(depends_on)
 
 
 @dataclass(frozen=True, kw_only=True)
