@@ -121,6 +121,8 @@ def test_a_store_is_a_folder_or_a_bucket(value: str, store: str) -> None:
         ("IMGMINE_PROVIDERS", "cuda, abacus"),
         ("IMGMINE_HUB", "huggingface.co"),
         ("IMGMINE_DECODE", "half"),
+        ("IMGMINE_DETECTOR", "median"),
+        ("IMGMINE_DETECTOR", "pyod:Forest"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_told_with_its_name(name: str, value: str) -> None:

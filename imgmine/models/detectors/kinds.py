@@ -11,7 +11,7 @@ from imgmine.models.detectors.base import Detector, DetectorError, Fitted
 from imgmine.models.detectors.density import Density
 from imgmine.models.detectors.mahalanobis import Mahalanobis
 from imgmine.models.detectors.neighbours import NEIGHBOURS, Neighbours
-from imgmine.models.detectors.pyod_models import PyodModel, check_name
+from imgmine.models.detectors.pyod_models import MODELS, PyodModel, check_name
 
 GMM, MAHALANOBIS, KNN = "gmm", "mahalanobis", "knn"
 _PYOD = "pyod:"
@@ -23,7 +23,8 @@ def check_detector(name: str) -> None:
         check_name(name.removeprefix(_PYOD))
     elif name not in (GMM, MAHALANOBIS, KNN):
         raise DetectorError(
-            f"There is no detector {name!r}: {GMM}, {MAHALANOBIS}, {KNN}, or pyod: and a model's name as pyod:IForest."
+            f"There is no such detector; there are {GMM}, {MAHALANOBIS}, {KNN}, and with PyOD "
+            f"{', '.join(_PYOD + model for model in MODELS)}."
         )
 
 

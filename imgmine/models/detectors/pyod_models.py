@@ -90,10 +90,10 @@ def check_name(name: str) -> None:
     if name in BATCH_DEPENDENT:
         raise DetectorError(
             f"pyod:{name} scores a picture by the pictures that are scored with it, so no score would be an image's "
-            f"own. Choose one of {', '.join(MODELS)}."
+            f"own. There are {', '.join(f'pyod:{model}' for model in MODELS)}."
         )
     if name not in MODELS:
-        raise DetectorError(f"pyod:{name} is not among the models that serve here: {', '.join(MODELS)}.")
+        raise DetectorError(f"PyOD's models that serve here are {', '.join(f'pyod:{model}' for model in MODELS)}.")
 
 
 def _constructor(name: str) -> Any:
