@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from imgmine.archives.imgur import classify_url
 from imgmine.dataset.archives import MANIFESTS
+from imgmine.dataset.labels import Saying, sayings_of
 from imgmine.dataset.publishing import DATASET
 from imgmine.dataset.relations import archive_table, archives_in, connect, dataset_table
 from imgmine.dataset.takedown_log import Entry, TakedownLog, read_log
@@ -154,7 +155,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class PictureStory:
-    """What became of one distinct payload, in every archive that has it. `owner` is None until `dataset` has run."""
+    """What became of one distinct payload, in every archive that has it. `owner` is None until `dataset` has run.
+
+    `labels` are what people said of it, in the order of time.
+    """
 
     blake2b: bytes
     files: tuple[FileStory, ...]
@@ -162,6 +166,7 @@ class PictureStory:
     scores: tuple[ScoreStory, ...]
     judgements: tuple[JudgementStory, ...]
     owner: Owner | None
+    labels: tuple[Saying, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +231,7 @@ def explain(text: str, store: Store, mirror_folder: Path, archive_org: str) -> E
             connection.execute(f"CREATE VIEW {table} AS {archive_table(table, folders[table])}")
         connection.execute(f"CREATE VIEW ownership AS {dataset_table('ownership', folders[DATASET])}")
         log = read_log(store)
-        library = _Library(connection, store, archive_org.rstrip("/"), log.blocked)
+        library = _Library(connection, store, mirror_folder, archive_org.rstrip("/"), log.blocked)
         records, others, digests = library.find(query)
         listed = [digest for digest in digests if digest not in log.blocked]
         pictures = tuple(story for digest in listed if (story := library.picture(digest)).files)
@@ -255,8 +260,14 @@ class _Library:
     """The published tables, and the questions that are put to them."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, store: Store, archive_org: str, blocked: Collection[bytes]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        store: Store,
+        mirror_folder: Path,
+        archive_org: str,
+        blocked: Collection[bytes],
     ) -> None:
+        self._mirror_folder = mirror_folder
         self._blocked = blocked
         self._connection = connection
         self._store = store
@@ -287,6 +298,7 @@ class _Library:
             scores=tuple(self._score(row) for row in self._rows_of("anomaly_scores", digest)),
             judgements=tuple(_judgement(table, row) for table in JUDGEMENTS for row in self._rows_of(table, digest)),
             owner=Owner(**owner[0]) if owner else None,
+            labels=sayings_of(self._store, self._mirror_folder, digest),
         )
 
     def _rows(self, select: str, parameter: object) -> list[dict[str, Any]]:

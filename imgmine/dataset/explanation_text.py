@@ -17,6 +17,7 @@ from imgmine.dataset.explain import (
     RecordStory,
     ScoreStory,
 )
+from imgmine.dataset.labels import Saying
 from imgmine.dataset.takedown_log import Entry
 from imgmine.decisions import JUDGEMENT_MEANINGS, ImageDecision, RecordDecision, ScoreDecision
 
@@ -191,6 +192,8 @@ def _picture_lines(story: PictureStory) -> Iterator[str]:
         judgements = [_judgement_fact(told) for told in story.judgements if told.archive == kept.archive]
         facts = [*_file_facts(kept), *_image_facts(image, kept), *_score_facts(score, image), *judgements]
         yield from _indented(_facts(facts), 4)
+    for saying in story.labels:
+        yield f"  label: {_saying(saying)}"
     owner = story.owner
     if owner is None:
         yield "  owner: not in the dataset's tables yet; materialize `dataset`"
@@ -255,6 +258,11 @@ def _judgement_fact(told: JudgementStory) -> tuple[str, str]:
     if told.decision is None:
         return name, values
     return name, f"{told.decision}: {JUDGEMENT_MEANINGS[told.table][told.decision]} ({values})"
+
+
+def _saying(saying: Saying) -> str:
+    said = {True: "yes", False: "no", None: "taken back"}[saying.value]
+    return f"{saying.label} {said}, by {saying.by} at {_time(saying.at)}"
 
 
 def _facts(facts: Iterable[tuple[str, str | None]]) -> Iterator[str]:

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imgmine.errors import ImgmineError
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint
-from imgmine.store.tables import LABELS, Provenance, to_parquet
+from imgmine.store.tables import DIGEST, LABELS, Provenance, to_parquet
 
 FOLDER = "labels"
 GOOD = "good"
@@ -45,6 +46,15 @@ class Label(NamedTuple):
     blake2b: bytes
     label: str
     value: bool | None
+
+
+class Saying(NamedTuple):
+    """What somebody said of one picture, and when; `value` as in `Label`."""
+
+    label: str
+    value: bool | None
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -123,10 +133,8 @@ def add_labels(store: Store, labels: Sequence[Label], *, by: str | None = None, 
 
 def read_labels(store: Store, mirror_folder: Path) -> LabelLog:
     """Return what has been said. `mirror_folder` keeps copies of a remote store's log."""
-    folder = store.mirror(FOLDER, ".parquet", mirror_folder)
-    parts = sorted(folder.glob("*.parquet"))
-    table = pa.concat_tables([LABELS.empty_table(), *(pq.read_table(part, schema=LABELS) for part in parts)])
-    rows = sorted(table.to_pylist(), key=lambda row: row["at"])
+    parts = _parts(store, mirror_folder)
+    rows = _rows(parts)
     values: dict[str, dict[bytes, bool]] = {}
     for row in rows:
         found = values.setdefault(row["label"], {})
@@ -135,3 +143,18 @@ def read_labels(store: Store, mirror_folder: Path) -> LabelLog:
         else:
             found[row["blake2b"]] = row["value"]
     return LabelLog(values, len(rows), content_digest("\n".join(part.name for part in parts).encode()))
+
+
+def sayings_of(store: Store, mirror_folder: Path, blake2b: bytes) -> tuple[Saying, ...]:
+    """Return all that has been said of one picture, in the order of time."""
+    rows = _rows(_parts(store, mirror_folder), pc.field("blake2b") == pa.scalar(blake2b, DIGEST))
+    return tuple(Saying(row["label"], row["value"], row["by"], row["at"]) for row in rows)
+
+
+def _parts(store: Store, mirror_folder: Path) -> list[Path]:
+    return sorted(store.mirror(FOLDER, ".parquet", mirror_folder).glob("*.parquet"))
+
+
+def _rows(parts: Sequence[Path], which: pc.Expression | None = None) -> list[dict[str, Any]]:
+    tables = [LABELS.empty_table(), *(pq.read_table(part, schema=LABELS, filters=which) for part in parts)]
+    return sorted(pa.concat_tables(tables).to_pylist(), key=lambda row: row["at"])

@@ -6,6 +6,7 @@ import pytest
 
 from imgmine.dataset.explain import Explanation, NotAQuery, QueryKind, explain, parse_query
 from imgmine.dataset.explanation_text import IMAGE_RULES, RECORD_RULES, SCORE_RULES, render
+from imgmine.dataset.labels import add_labels, make_label
 from imgmine.dataset.publishing import publish_dataset
 from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
 from imgmine.store.local import LocalStore
@@ -34,6 +35,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
     put_archive(store, "late", ENTRIES, datetime(2023, 5, 9, tzinfo=UTC))
     put_archive(store, "early", ENTRIES[:1], datetime(2023, 5, 1, tzinfo=UTC))
     put_manifest(store, "unmined", datetime(2023, 5, 2, tzinfo=UTC))
+    for day, applies in ((1, True), (2, None), (3, False)):
+        said = [make_label(digest("odd").hex(), "comics", applies=applies), make_label(digest("good").hex(), "good")]
+        add_labels(store, said[: 2 if day == 1 else 1], by=f"person {day}", at=datetime(2024, 1, day, tzinfo=UTC))
     publish_dataset(store, folder / "mirror", folder)
     # Mined since, and only as far as the pass: the warehouse and the dataset do not know of it.
     put_archive(store, "recent", [Entry("fresh")], stages=("records", "files"))
@@ -201,3 +205,15 @@ def test_what_is_thought_of_a_picture_beside_the_funnel_is_told_and_drops_nothin
     assert "is in the dataset" in text
     assert "watermark: watermarked: a watermark, as probable as the threshold or more (probability 0.750)" in text
     assert "watermark: kept: no watermark was found (probability 0.250)" in told(store, digest("good").hex())
+
+
+def test_what_people_said_of_a_picture_is_told_in_order_and_of_no_other(store: LocalStore) -> None:
+    text = told(store, digest("odd").hex())
+    said = [line.strip() for line in text.splitlines() if line.strip().startswith("label: ")]
+    assert said == [
+        "label: comics yes, by person 1 at 2024-01-01 00:00:00 UTC",
+        "label: comics taken back, by person 2 at 2024-01-02 00:00:00 UTC",
+        "label: comics no, by person 3 at 2024-01-03 00:00:00 UTC",
+    ]
+    assert told(store, digest("good").hex()).count("label: ") == 1
+    assert "label: " not in told(store, digest("marked").hex())
