@@ -148,7 +148,10 @@ def write_model(folder: Path, head: Head, embedder: Embedder, threshold: float, 
         "kind": VIEWS_KIND,
         "name": f"watermark-{embedder.card.name}",
         "source": "python -m imgmine.models.watermark.train: marks drawn over imgmine/demo/photographs",
-        "licence": "that of imgmine",
+        "licence": (
+            f"no other than imgmine's; learned from the vectors of {embedder.card.name} ({embedder.card.licence}) and "
+            "photographs in the public domain or under CC0, CC-BY and CC-BY-SA (imgmine/demo/photographs/CREDITS.md)"
+        ),
         "sha256": hashlib.sha256(data).hexdigest(),
         "embedder": embedder.version,
         "dimension": embedder.card.dimension,
