@@ -8,6 +8,7 @@ that they name.
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,11 @@ from imgmine.store.tables import SCHEMA_VERSION, Provenance, parquet_metadata, t
 
 # In a table's metadata: the keys of all shards of its stage and archive, one a line.
 _SHARDS = "shards"
+# In the metadata of a table that rows were taken out of: its digest before that.
+_ORIGIN = "before_takedown"
+# As a table's inputs: no fingerprint is this.
+_OUT_OF_DATE = "to be made again"
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,24 @@ class PublishedTable:
     data: bytes
     digest: str
     metadata: Mapping[str, str]
+
+    @property
+    def origin(self) -> str:
+        """What later stages make their fingerprints from: the digest that the table had before a take-down.
+
+        So what was made of the table, and follows the take-down too, need not be made again.
+        """
+        return self.metadata.get(_ORIGIN, self.digest)
+
+    @property
+    def shards(self) -> frozenset[str]:
+        """The keys of the shards of its stage and archive."""
+        return frozenset(_named_shards(self))
+
+    @property
+    def has_shards(self) -> bool:
+        """Whether it says which shards there are, be it none."""
+        return _SHARDS in self.metadata
 
     def read(self) -> pa.Table:
         """Return the rows."""
@@ -141,6 +165,28 @@ def publish(
             _put_shards(store, [current[key] for key in sorted(missing)], None, remake)
             _remove_former_shards(store, archive, shard_prefix, set(current))
     return {name: content_digest(data) for name, data in written.items()}
+
+
+def without_rows(published: PublishedTable, rows: pa.Table, shards: Sequence[str] | None = None) -> PublishedTable:
+    """Return a published table with fewer rows, or other values in them, and the `shards` that it names then.
+
+    It counts as made of the same inputs. Nothing is put.
+    """
+    extra = {**published.metadata, _ORIGIN: published.origin}
+    if shards is not None and published.has_shards:
+        extra[_SHARDS] = "\n".join(shards)
+    return _rewritten(published, rows, extra)
+
+
+def out_of_date(published: PublishedTable) -> PublishedTable:
+    """Return a published table that the next run of its stage makes again, with the same rows. Nothing is put."""
+    kept = {key: said for key, said in published.metadata.items() if not _FINGERPRINT.fullmatch(said)}
+    return _rewritten(published, published.read(), {**kept, "inputs": _OUT_OF_DATE})
+
+
+def _rewritten(published: PublishedTable, rows: pa.Table, metadata: Mapping[str, str]) -> PublishedTable:
+    data = to_parquet(rows, Provenance("", "", ""), metadata)
+    return PublishedTable(published.key, data, content_digest(data), parquet_metadata(data))
 
 
 def put_shard(store: Store, shard: Shard, remake: Callable[[Shard], None] | None = None) -> None:
