@@ -8,6 +8,7 @@ from imgmine.dataset import publishing
 from imgmine.scratch import scratch_folder
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.partitions import archives
+from imgmine_assets.shown import links
 from imgmine_assets.unique_files import unique_files
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
@@ -48,6 +49,7 @@ def dataset(
             "unchanged": not summary.changed,
             "seconds": round(time.monotonic() - started, 2),
             "dagster/row_count": summary.distinct,
-            "dagster/uri": opened.uri(publishing.OWNERSHIP_KEY),
+            "ownership": links(opened, summary.ownership),
+            "dagster/uri": opened.uri(publishing.ARCHIVES_KEY),
         },
     )

@@ -7,6 +7,7 @@ import dagster as dg
 import duckdb
 
 from imgmine.dataset.plots import STAGES, statistics_plots
+from imgmine.dataset.publishing import remove_former_ownership
 from imgmine.dataset.warehouse import WAREHOUSE_KEY
 from imgmine.scratch import scratch_folder
 from imgmine_assets import shown
@@ -58,6 +59,7 @@ def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg
             totals = connection.execute(_TOTALS).fetchall()
             kept = connection.execute(_KEPT).fetchall()
         warehouse.publish(opened, path)
+        remove_former_ownership(opened)
     return dg.MaterializeResult(
         metadata={
             "funnel": _funnel_table(totals),

@@ -3,7 +3,7 @@
 The order of archives is decided here and nowhere else; what follows from it (who owns a file) is `ownership`'s.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ ARCHIVES = pa.schema(
         pa.field("warc_bytes", pa.int64()),
         pa.field("files", pa.int64()),
         pa.field("owned", pa.int64()),
+        pa.field("files_digest", pa.string()),
     ]
 )
 
@@ -66,3 +67,11 @@ def read_archives(store: Store, mirror_folder: Path, others: Collection[str] = (
     named = {archive.identifier for archive in found}
     found += [Archive(identifier) for identifier in set(others) - named]
     return sorted(found, key=lambda archive: archive.precedence)
+
+
+def named_ownership(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the files, beside the published table of archives, that say who owns what: a whole table, and changes.
+
+    `metadata` is the archives table's. A row of the changes is true instead of the whole's. Empty where there is none.
+    """
+    return tuple(filter(None, metadata.get("ownership", "").split("\n")))

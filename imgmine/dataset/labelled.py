@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from imgmine.dataset.archives import named_ownership
 from imgmine.dataset.labels import LabelLog
-from imgmine.dataset.publishing import OWNERSHIP_KEY
+from imgmine.dataset.publishing import ARCHIVES_KEY, DATASET
 from imgmine.models.probe_model import Labelled
 from imgmine.models.vectors import vectors_of
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import read_table
-from imgmine.store.tables import DIGEST, table_key
+from imgmine.store.tables import DIGEST, parquet_metadata, table_key
 
 
 def values_of(log: LabelLog, label: str, exclusive: Collection[str]) -> dict[bytes, bool]:
@@ -62,13 +63,18 @@ def _archives(store: Store, scratch: Path, wanted: Collection[bytes]) -> Iterato
     if not wanted:
         return
     try:
-        ownership = store.local_copy(OWNERSHIP_KEY, scratch)
+        names = named_ownership(parquet_metadata(store.get_bytes(ARCHIVES_KEY)))
+        tables = [store.local_copy(f"{DATASET}/{name}", scratch) for name in names]
     except NotInStore:
         for found in store.list("embeddings/"):
             yield found.key.removeprefix("embeddings/").removesuffix(".parquet")
         return
     here = pc.is_in(pc.field("blake2b"), value_set=pa.array(sorted(wanted), DIGEST))
-    yield from sorted(set(pq.read_table(ownership, columns=["archive"], filters=here)["archive"].to_pylist()))
+    owners: dict[bytes, str] = {}
+    for table in tables:  # what has changed comes last
+        found = pq.read_table(table, columns=["blake2b", "archive"], filters=here)
+        owners |= zip(found["blake2b"].to_pylist(), found["archive"].to_pylist(), strict=True)
+    yield from sorted(set(owners.values()))
 
 
 def _vectors(store: Store, archive: str, wanted: Collection[bytes], embedder: str) -> dict[bytes, np.ndarray]:

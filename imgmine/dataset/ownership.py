@@ -1,21 +1,24 @@
 """Which archive owns each file: the earliest that has it, by publicdate, then identifier.
 
 Files are split by the first bits of their BLAKE2b into buckets that are independent of each other and of bounded
-size, so memory does not grow with the dataset. What archives there are, and their order, is `archives`'; publishing
-the result is `publishing`'s.
+size, so memory does not grow with the dataset. What archives there are, and their order, is `archives`'; an archive
+that comes later is `ownership_changes`'; publishing the result is `publishing`'s.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imgmine.dataset.ownership_spool import WORDS, Digests, Ranks, Rows, Spool, empty_digests
 from imgmine.errors import ImgmineError
 from imgmine.store.tables import DIGEST
 
@@ -27,15 +30,13 @@ OWNERSHIP = pa.schema(
     ]
 )
 
-# A digest as four big-endian words, which sort as the digest does, and the place of its archive in the order.
-_ROW = np.dtype([("prefix", ">u8"), ("rest", ">u8", (3,)), ("rank", "<u4")])
-_ROW_BYTES = np.dtype((np.void, _ROW.itemsize))
 _MOST_BITS = 16
 _ROW_GROUP = 1 << 17
+_THREADS = 2
 
-Rows = npt.NDArray[np.void]
-Ranks = npt.NDArray[np.uint32]
 Counts = npt.NDArray[np.int64]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 class BadFilesTable(ImgmineError):
@@ -60,6 +61,14 @@ class Ownership:
     owned: tuple[int, ...]
 
 
+class Owned(NamedTuple):
+    """Distinct digests in order, the place in the order of archives of each one's owner, and how many have it."""
+
+    digests: Digests
+    owners: Ranks
+    copies: npt.NDArray[np.int32]
+
+
 def assign_ownership(
     holdings: Sequence[Holding],
     out: Path,
@@ -67,32 +76,60 @@ def assign_ownership(
     metadata: Mapping[str, str],
     *,
     bucket_rows: int = 1 << 19,
+    part: tuple[int, int] = (0, 1),
+    on_bucket: Callable[[Owned], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Ownership:
     """Write `out`, a Parquet file of `OWNERSHIP` sorted by `blake2b`: one row for each distinct file.
 
     `holdings` come in order of precedence: the first that has a file owns it. Only their `blake2b` columns are read,
-    once. `bucket_rows` bounds the memory (about 200 bytes a row) and changes nothing else; `scratch` takes 36 bytes a
-    row. `on_progress(done, total)` counts holdings. Raises `BadFilesTable`.
+    once. `bucket_rows` bounds the memory (about 350 bytes a row, and 150 MB for what is being read and written) and
+    changes nothing else; `scratch` takes 32 bytes a row. `part` is (k, n) for the k-th of n equal parts of all
+    digests: the rows of the parts, one after the other, are those of the whole, so that each may be made on a machine
+    of its own. `on_bucket` is shown the rows as they are written, `on_progress(done, total)` counts holdings. Raises
+    `BadFilesTable`.
     """
-    total = sum(_count_rows(holding) for holding in holdings)
+    total = sum(_count_rows(holding) for holding in holdings) // part[1]
     bits = min(_MOST_BITS, max(0, math.ceil(math.log2(max(total, 1) / bucket_rows))))
-    identifiers = pa.array([holding.archive for holding in holdings], pa.string())
+    identifiers = [holding.archive for holding in holdings]
     owned: Counts = np.zeros(len(holdings), np.int64)
     distinct = repeated = 0
-    spool = _Spool(scratch / "ownership.spool", bits, bucket_rows)
+    spool = Spool(scratch / "ownership.spool", bits, 2 * bucket_rows)
     try:
-        held = _spool_holdings(holdings, spool, on_progress)
-        with _OwnershipWriter(out, identifiers, metadata) as writer:
-            for rows in spool.buckets():
-                digests, owners, copies = _owners(rows)
-                writer.write(digests, owners, copies)
-                owned += np.bincount(owners, minlength=len(holdings))
-                distinct += len(owners)
-                repeated += int((copies > 1).sum())
+        with ThreadPoolExecutor(_THREADS) as pool:
+            held = []
+            with spool:
+                for digests in _ahead(pool, lambda holding: _part_of(read_digests(holding), part), holdings):
+                    spool.add(digests)
+                    held.append(len(digests))
+                    if on_progress is not None:
+                        on_progress(len(held), len(holdings))
+            with OwnershipWriter(out, identifiers, metadata) as writer:
+                for bucket in _ahead(pool, lambda number: owners_of(spool.bucket(number)), range(1 << bits)):
+                    writer.write(bucket)
+                    owned += np.bincount(bucket.owners, minlength=len(holdings))
+                    distinct += len(bucket.owners)
+                    repeated += int((bucket.copies > 1).sum())
+                    if on_bucket is not None:
+                        on_bucket(bucket)
     finally:
         spool.remove()
     return Ownership(distinct, repeated, tuple(held), tuple(owned.tolist()))
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[_In], _Out], these: Iterable[_In]) -> Iterator[_Out]:
+    """Yield `work` of each in order, while the pool is at the next ones; numpy and Arrow hold no lock meanwhile."""
+    waiting: deque[Future[_Out]] = deque()
+    try:
+        for one in these:
+            waiting.append(pool.submit(work, one))
+            if len(waiting) > _THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _count_rows(holding: Holding) -> int:
@@ -102,24 +139,11 @@ def _count_rows(holding: Holding) -> int:
         raise _unreadable(holding, error) from error
 
 
-def _spool_holdings(
-    holdings: Sequence[Holding], spool: "_Spool", on_progress: Callable[[int, int], None] | None
-) -> list[int]:
-    held = []
-    with spool:
-        for rank, holding in enumerate(holdings):
-            rows = _read_rows(holding, rank)
-            spool.add(rows)
-            held.append(len(rows))
-            if on_progress is not None:
-                on_progress(rank + 1, len(holdings))
-    return held
-
-
-def _read_rows(holding: Holding, rank: int) -> Rows:
-    """Return the holding's distinct files as rows."""
+def read_digests(holding: Holding) -> Digests:
+    """Return the holding's distinct files in order. Raises `BadFilesTable`."""
     try:
-        column = pq.read_table(holding.files, columns=["blake2b"]).column("blake2b")
+        with pq.ParquetFile(holding.files, pre_buffer=False) as parquet:
+            column = parquet.read(["blake2b"], use_threads=False).column("blake2b")
     except (OSError, KeyError, pa.ArrowException) as error:
         raise _unreadable(holding, error) from error
     if column.type != DIGEST or column.null_count:
@@ -127,19 +151,28 @@ def _read_rows(holding: Holding, rank: int) -> Rows:
             f"{holding.files}: blake2b is {column.type} with {column.null_count} nulls, where {DIGEST} without any is "
             f"wanted. Materialize unique_files of {holding.archive} again."
         )
-    digests = np.concatenate(
-        [np.empty((0, 4), ">u8")]
-        + [
-            np.frombuffer(chunk.buffers()[1], ">u8", count=4 * len(chunk), offset=32 * chunk.offset).reshape(-1, 4)
-            for chunk in column.chunks
-            if len(chunk)
-        ]
-    )
-    rows = np.empty(len(digests), _ROW)
-    rows["prefix"] = digests[:, 0]
-    rows["rest"] = digests[:, 1:]
-    rows["rank"] = rank
-    return _distinct(rows)
+    chunks = [digests_in(chunk) for chunk in column.chunks if len(chunk)]
+    digests = chunks[0] if len(chunks) == 1 else np.concatenate([empty_digests(), *chunks], dtype=WORDS)
+    prefix = digests[:, 0].astype(np.uint64)
+    if (prefix[1:] > prefix[:-1]).all():
+        return digests
+    # A table that is as it should be is sorted and has no digest twice.
+    return owners_of(Rows(digests, np.zeros(len(digests), np.uint32))).digests
+
+
+def digests_in(column: pa.FixedSizeBinaryArray) -> Digests:
+    """Return the digests of an Arrow array without nulls; nothing is copied."""
+    values = np.frombuffer(column.buffers()[1], WORDS, count=4 * len(column), offset=32 * column.offset)
+    return values.reshape(-1, 4)
+
+
+def _part_of(digests: Digests, part: tuple[int, int]) -> Digests:
+    number, parts = part
+    if parts == 1:
+        return digests
+    prefix = (digests[:, 0] >> np.uint64(48)).astype(np.int64)
+    first, last = np.searchsorted(prefix, [-(-(number << 16) // parts), -(-((number + 1) << 16) // parts)])
+    return digests[first:last]
 
 
 def _unreadable(holding: Holding, error: Exception) -> BadFilesTable:
@@ -149,139 +182,56 @@ def _unreadable(holding: Holding, error: Exception) -> BadFilesTable:
     )
 
 
-def _distinct(rows: Rows) -> Rows:
-    """Return the rows of one archive without repetitions; a table that is as it should be has none."""
-    prefix = rows["prefix"].astype(np.uint64)
-    if (prefix[1:] > prefix[:-1]).all():
-        return rows
-    ordered = _sorted(rows)
-    return ordered[_starts_of_digests(ordered)]
-
-
-class _Spool:
-    """Rows on disk, gathered by bucket; within a bucket they keep the order in which they were added."""
-
-    def __init__(self, path: Path, bits: int, batch_rows: int) -> None:
-        self._path = path
-        self._bits = bits
-        self._batch_rows = batch_rows
-        self._waiting: list[Rows] = []
-        self._waiting_rows = 0
-        self._written = 0
-        # For each batch on disk: the row at which each bucket's part begins, and the row after the last.
-        self._bounds: list[Counts] = []
-        self._stream: BinaryIO | None = None
-
-    def __enter__(self) -> "_Spool":
-        self._stream = self._path.open("wb")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        assert self._stream is not None
-        if kind is None:
-            self._flush()
-        self._stream.close()
-
-    def add(self, rows: Rows) -> None:
-        self._waiting.append(rows)
-        self._waiting_rows += len(rows)
-        if self._waiting_rows >= self._batch_rows:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._waiting_rows:
-            return
-        assert self._stream is not None
-        # Without the type numpy would turn the digests into the byte order of the machine.
-        rows = np.concatenate(self._waiting, dtype=_ROW)
-        self._waiting, self._waiting_rows = [], 0
-        buckets = (rows["prefix"].astype(np.uint64) >> np.uint64(48)).astype(np.uint16) >> np.uint16(16 - self._bits)
-        # Sixteen-bit keys are sorted by radix; it is stable, so the order of archives stays.
-        rows = _take(rows, np.argsort(buckets, kind="stable"))
-        sizes = np.bincount(buckets, minlength=1 << self._bits)
-        self._bounds.append(self._written + np.concatenate([[0], np.cumsum(sizes)]))
-        self._stream.write(rows.view(np.uint8).data)
-        self._written += len(rows)
-
-    def buckets(self) -> Iterator[Rows]:
-        """Yield each bucket's rows, in order of digest from bucket to bucket."""
-        with self._path.open("rb") as stream:
-            for bucket in range(1 << self._bits):
-                spans = [(int(bounds[bucket]), int(bounds[bucket + 1])) for bounds in self._bounds]
-                rows = np.empty(sum(end - start for start, end in spans), _ROW)
-                filled = 0
-                for start, end in spans:
-                    stream.seek(start * _ROW.itemsize)
-                    part = rows[filled : filled + end - start]
-                    if stream.readinto(part.data) != part.nbytes:
-                        raise OSError(f"{self._path} ended early: another process has changed the scratch folder.")
-                    filled += len(part)
-                yield rows
-
-    def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
-
-
-def _owners(rows: Rows) -> tuple[npt.NDArray[np.uint8], Ranks, npt.NDArray[np.int32]]:
-    """Return the distinct digests of one bucket in order, (n, 32) bytes, and each one's owner and number of archives.
-
-    `rows` are in order of rank and hold no archive's digest twice.
-    """
-    ordered = _sorted(rows)
-    starts = _starts_of_digests(ordered)
-    first = _take(ordered, starts)
-    digests = first.view(np.uint8).reshape(-1, _ROW.itemsize)[:, : DIGEST.byte_width]
-    copies = np.diff(starts, append=len(ordered)).astype(np.int32)
-    return np.ascontiguousarray(digests), first["rank"].astype(np.uint32), copies
-
-
-def _sorted(rows: Rows) -> Rows:
-    """Return the rows sorted by digest; those of one digest keep their order."""
-    prefix = rows["prefix"].astype(np.uint64)
-    ordered = _take(rows, np.argsort(prefix, kind="stable"))
-    same = np.flatnonzero(ordered["prefix"][1:] == ordered["prefix"][:-1])
-    if (ordered["rest"][same + 1] == ordered["rest"][same]).all():
-        return ordered
-    # Two digests share their first 64 bits: somebody went to some lengths for that, and it must not fool us.
-    words = [rows["rest"][:, word].astype(np.uint64) for word in (2, 1, 0)]
-    return _take(rows, np.lexsort([*words, prefix]))
-
-
-def _starts_of_digests(ordered: Rows) -> npt.NDArray[np.intp]:
-    if not len(ordered):
-        return np.empty(0, np.intp)
-    new = ordered["prefix"][1:] != ordered["prefix"][:-1]
+def owners_of(rows: Rows) -> Owned:
+    """Return who owns each distinct digest of some rows, in any order; no archive's rows hold a digest twice."""
+    digests, ranks = rows
+    prefix = digests[:, 0].astype(np.uint64)
+    order = np.argsort(prefix)
+    prefix = prefix[order]
+    new = np.concatenate([[True], prefix[1:] != prefix[:-1]]) if len(prefix) else np.empty(0, np.bool_)
     same = np.flatnonzero(~new)
-    new[same] = (ordered["rest"][same + 1] != ordered["rest"][same]).any(axis=1)
-    return np.flatnonzero(np.concatenate([[True], new]))
+    if (digests[order[same], 1:] != digests[order[same - 1], 1:]).any():
+        # Two digests share their first 64 bits: somebody went to some lengths for that, and it must not fool us.
+        order = np.lexsort([digests[:, word].astype(np.uint64) for word in (3, 2, 1, 0)])
+        new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
+    starts = np.flatnonzero(new)
+    if not len(starts):
+        return Owned(empty_digests(), np.empty(0, np.uint32), np.empty(0, np.int32))
+    return Owned(
+        np.take(digests, order[starts], axis=0),
+        np.minimum.reduceat(ranks[order], starts),
+        np.diff(starts, append=len(order)).astype(np.int32),
+    )
 
 
-def _take(rows: Rows, order: npt.NDArray[np.intp]) -> Rows:
-    # As plain bytes: six times as fast as numpy gathers structured rows.
-    return np.take(rows.view(_ROW_BYTES), order).view(_ROW)
+class OwnershipWriter:
+    """Writes a Parquet file of `OWNERSHIP` in row groups whose size does not depend on what it is given at a time."""
 
-
-class _OwnershipWriter:
-    """Writes the Parquet file in row groups whose size does not depend on the buckets', so neither do the bytes."""
-
-    def __init__(self, path: Path, identifiers: pa.Array, metadata: Mapping[str, str]) -> None:
-        self._identifiers = identifiers
-        self._schema = OWNERSHIP.with_metadata(dict(metadata))
+    def __init__(self, path: Path, identifiers: Sequence[str], metadata: Mapping[str, str]) -> None:
+        self._identifiers = pa.array(identifiers, pa.string())
+        # Archives go in as numbers, as Parquet has them: twice as fast. Without Arrow's own copy of the schema they
+        # are read back as the strings that they stand for.
+        numbered = pa.field("archive", pa.dictionary(pa.int32(), pa.string()), nullable=False)
+        self._schema = OWNERSHIP.set(1, numbered)
         self._writer = pq.ParquetWriter(
             path,
             self._schema,
             compression={"blake2b": "none", "archive": "zstd", "copies": "zstd"},
             use_dictionary=["archive", "copies"],
+            store_schema=False,
         )
+        self._metadata = dict(metadata)
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
 
-    def write(self, digests: npt.NDArray[np.uint8], owners: Ranks, copies: npt.NDArray[np.int32]) -> None:
+    def write(self, owned: Owned) -> None:
+        """Add rows; those of all calls are in order of digest."""
+        digests = pa.py_buffer(np.ascontiguousarray(owned.digests))
         table = pa.table(
             [
-                pa.FixedSizeBinaryArray.from_buffers(DIGEST, len(digests), [None, pa.py_buffer(digests)]),
-                self._identifiers.take(pa.array(owners)),
-                pa.array(copies),
+                pa.FixedSizeBinaryArray.from_buffers(DIGEST, len(owned.digests), [None, digests]),
+                pa.DictionaryArray.from_arrays(pa.array(owned.owners.astype(np.int32)), self._identifiers),
+                pa.array(owned.copies),
             ],
             schema=self._schema,
         )
@@ -293,13 +243,14 @@ class _OwnershipWriter:
     def _flush(self, keep: int) -> None:
         rows = pa.concat_tables(self._waiting)
         done = len(rows) - keep
-        self._writer.write_table(rows.slice(0, done).combine_chunks(), row_group_size=_ROW_GROUP)
+        self._writer.write_table(rows.slice(0, done), row_group_size=_ROW_GROUP)
         self._waiting, self._waiting_rows = [rows.slice(done)], keep
 
-    def __enter__(self) -> "_OwnershipWriter":
+    def __enter__(self) -> "OwnershipWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._waiting_rows:
             self._flush(keep=0)
+        self._writer.add_key_value_metadata(self._metadata)
         self._writer.close()

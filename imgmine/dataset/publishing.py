@@ -1,27 +1,36 @@
-"""The `dataset` stage: from all archives' `files` to `dataset/ownership.parquet` and `dataset/archives.parquet`.
+"""The `dataset` stage: from all archives' `files` to who owns what, and `dataset/archives.parquet`.
 
-What owns what is found by `ownership`; here it is decided whether anything changed, and put into the store.
+What owns what is found by `ownership`, or by `ownership_changes` where archives only came; here it is decided which,
+and put into the store. `archives.parquet` goes last, in one atomic put, and names the files of ownership that belong to
+it (`relations` reads them), whose own names tell what they were made of. So a reader has the former answer or the new
+one, whole. What is named no more stays until a warehouse is published that does not need it.
 """
 
-import hashlib
 import io
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imgmine.dataset.archives import ARCHIVES, Archive, read_archives
+from imgmine.dataset.archives import ARCHIVES, Archive, named_ownership, read_archives
 from imgmine.dataset.ownership import BadFilesTable, Holding, assign_ownership
+from imgmine.dataset.ownership_changes import add_holdings
+from imgmine.dataset.ownership_index import IndexWriter, index_of
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import content_digest, fingerprint
 from imgmine.store.tables import Provenance, parquet_metadata, table_key, to_parquet
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 DATASET = "dataset"
-OWNERSHIP_KEY = table_key(DATASET, "ownership")
 ARCHIVES_KEY = table_key(DATASET, "archives")
+# Rows of changes beside the whole table: a part of it, and never more than are quickly written again.
+_MOST_CHANGES = 2 << 20
+_SHARE_OF_CHANGES = 8
+_INDEXES = "ownership-index"
 
 _FOOTER_END = 8
 
@@ -32,7 +41,8 @@ class DatasetSummary:
 
     `files` counts an archive's distinct files, summed over archives; `distinct` counts files once; `repeated` those
     that more than one archive has. `undated` are archives with files but without a publicdate, which come last in the
-    order. `digest` is the same for the same dataset; `changed` is whether anything had to be written.
+    order. `digest` is the same for the same dataset; `changed` is whether anything had to be written. `ownership` names
+    the files that say who owns what.
     """
 
     archives_mined: int
@@ -43,6 +53,7 @@ class DatasetSummary:
     undated: tuple[str, ...]
     digest: str
     changed: bool
+    ownership: tuple[str, ...]
 
     @property
     def coverage(self) -> float:
@@ -56,13 +67,16 @@ def publish_dataset(
     scratch: Path,
     *,
     known: Collection[str] = (),
+    most_changes: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> DatasetSummary:
-    """Find the owner of every published file and publish both tables, unless they are there for these inputs.
+    """Find the owner of every published file and publish it with the table of archives, unless it is there already.
 
-    `known` names archives that count as known though nothing of them may be in the store (the partitions).
-    `mirror_folder` keeps copies of the tables of a remote store from run to run; `scratch` is emptied by the caller.
-    `on_progress(done, total)` counts archives. Raises `BadFilesTable` where a table cannot be read.
+    Where all that has changed is that archives came, only their files are read, and at most `most_changes` rows are
+    written beside the table that is there (by default an eighth of its rows, and two millions). `known` names archives
+    that count as known though nothing of them may be in the store (the partitions). `mirror_folder` keeps copies of the
+    tables of a remote store, and an index, from run to run; `scratch` is emptied by the caller.
+    `on_progress(done, total)` counts archives. Raises `BadFilesTable`.
     """
     folder = store.mirror("files", ".parquet", mirror_folder)
     mined = {path.name.removesuffix(".parquet"): path for path in sorted(folder.glob("*.parquet"))}
@@ -70,37 +84,201 @@ def publish_dataset(
     holdings = [
         Holding(archive.identifier, mined[archive.identifier]) for archive in archives if archive.identifier in mined
     ]
+    footers = {holding.archive: _footer_digest(holding) for holding in holdings}
+    answer = fingerprint(files=list(footers.items()), code_version=CODE_VERSION)
     inputs = fingerprint(
-        archives=[(archive.identifier, archive.publicdate, _facts(archive)) for archive in archives],
-        files=[(holding.archive, _footer_digest(holding)) for holding in holdings],
-        code_version=CODE_VERSION,
+        archives=[(archive.identifier, archive.publicdate, _facts(archive)) for archive in archives], answer=answer
     )
-    published = _published(store, inputs)
-    if published is not None:
-        return _summary(published, archives, mined, changed=False)
-    provenance = Provenance("dataset", CODE_VERSION, inputs)
-    out = scratch / "ownership.parquet"
-    found = assign_ownership(holdings, out, scratch, provenance.as_metadata(), on_progress=on_progress)
+    former = _former(store)
+    if former is not None and former.inputs == inputs:
+        return _summary(former.data, archives, mined, changed=False)
+    provenance = Provenance(DATASET, CODE_VERSION, answer)
+    indexes = mirror_folder / _INDEXES
+    if former is not None and former.answer == answer:
+        found = former.found
+    elif former is not None and (added := _added(former, archives, holdings, footers, most_changes)) is not None:
+        found = _add(store, former, added, holdings, provenance, scratch, indexes)
+    else:
+        found = _assign(store, holdings, provenance, scratch, indexes, on_progress)
     extra = {
+        "answer": answer,
+        "ownership": "\n".join(found.names),
         "distinct": str(found.distinct),
         "repeated": str(found.repeated),
-        "ownership_digest": _file_digest(out),
     }
-    identifiers = (holding.archive for holding in holdings)
-    counts = dict(zip(identifiers, zip(found.held, found.owned, strict=True), strict=True))
-    table = to_parquet(_archives_table(archives, counts), provenance, extra)
-    store.put_file(OWNERSHIP_KEY, out)
-    # The small table goes last: it is what says that both are there.
+    rows = _archives_table(archives, found, footers)
+    table = to_parquet(rows, Provenance(DATASET, CODE_VERSION, inputs), extra)
     store.put_bytes(ARCHIVES_KEY, table)
-    out.unlink()
     return _summary(table, archives, mined, changed=True)
+
+
+def remove_former_ownership(store: Store) -> None:
+    """Remove what an earlier answer was in, or a run that was killed has left. No warehouse may need it any more."""
+    try:
+        named = set(named_ownership(parquet_metadata(store.get_bytes(ARCHIVES_KEY))))
+    except NotInStore:
+        return
+    for stored in list(store.list(f"{DATASET}/ownership")):
+        if stored.key.removeprefix(f"{DATASET}/") not in named:
+            store.delete(stored.key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Who owns what: the files that say so, by name, and the counts of each archive."""
+
+    names: tuple[str, ...]
+    distinct: int
+    repeated: int
+    held: Mapping[str, int]
+    owned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """The published table of archives, and what it says of the ownership beside it, which is there."""
+
+    data: bytes
+    inputs: str
+    answer: str
+    found: _Found
+    footers: Mapping[str, str]
+    publicdates: Mapping[str, datetime | None]
+    rows: tuple[int, ...]
+
+
+def _former(store: Store) -> _Former | None:
+    """Return what is published by this version of the code, unless a file of it is missing."""
+    try:
+        data = store.get_bytes(ARCHIVES_KEY)
+        metadata = parquet_metadata(data)
+        if metadata.get("code_version") != CODE_VERSION:
+            return None
+        names = named_ownership(metadata)
+        rows = tuple(_rows_of(store, name) for name in names)
+    except NotInStore:
+        return None
+    counted = [row for row in pq.read_table(io.BytesIO(data)).to_pylist() if row["files_digest"] is not None]
+    return _Former(
+        data=data,
+        inputs=metadata["inputs"],
+        answer=metadata["answer"],
+        found=_Found(
+            names=names,
+            distinct=int(metadata["distinct"]),
+            repeated=int(metadata["repeated"]),
+            held={row["archive"]: row["files"] for row in counted},
+            owned={row["archive"]: row["owned"] for row in counted},
+        ),
+        footers={row["archive"]: row["files_digest"] for row in counted},
+        publicdates={row["archive"]: row["publicdate"] for row in counted},
+        rows=rows,
+    )
+
+
+def _rows_of(store: Store, name: str) -> int:
+    """Return the number of rows of a table, by its footer."""
+    key = f"{DATASET}/{name}"
+    stored = store.stat(key)
+    if stored is None:
+        raise NotInStore(store.uri(key))
+    tail = store.get_range(key, max(0, stored.size - _FOOTER_END), _FOOTER_END)
+    length = int.from_bytes(tail[:4], "little") + _FOOTER_END
+    footer = store.get_range(key, max(0, stored.size - length), length)
+    return int(pq.read_metadata(io.BytesIO(footer)).num_rows)
+
+
+def _added(
+    former: _Former,
+    archives: Sequence[Archive],
+    holdings: Sequence[Holding],
+    footers: Mapping[str, str],
+    most_changes: int | None,
+) -> list[Holding] | None:
+    """Return the archives that came, if that is all that has changed and they are few; None where it is not."""
+    publicdates = {archive.identifier: archive.publicdate for archive in archives}
+    same = all(
+        footers.get(archive) == footer and publicdates[archive] == former.publicdates[archive]
+        for archive, footer in former.footers.items()
+    )
+    if not same:
+        return None
+    added = [holding for holding in holdings if holding.archive not in former.footers]
+    whole, *changes = former.rows
+    rows = sum(changes) + sum(int(pq.read_metadata(holding.files).num_rows) for holding in added)
+    most = min(_MOST_CHANGES, whole // _SHARE_OF_CHANGES) if most_changes is None else most_changes
+    return added if rows <= most else None
+
+
+def _add(
+    store: Store,
+    former: _Former,
+    added: Sequence[Holding],
+    holdings: Sequence[Holding],
+    provenance: Provenance,
+    scratch: Path,
+    indexes: Path,
+) -> _Found:
+    whole, *changes = (f"{DATASET}/{name}" for name in former.found.names)
+    index = index_of(lambda: store.local_copy(whole, scratch), indexes / former.found.names[0])
+    copies = [store.local_copy(key, scratch) for key in changes]
+    out = scratch / "changes.parquet"
+    change = add_holdings(
+        added,
+        [holding.archive for holding in holdings],
+        index,
+        copies[0] if copies else None,
+        out,
+        provenance.as_metadata(),
+    )
+    name = f"ownership_changes-{provenance.inputs}.parquet"
+    store.put_file(f"{DATASET}/{name}", out)
+    out.unlink()
+    return _Found(
+        names=(former.found.names[0], name),
+        distinct=former.found.distinct + change.distinct,
+        repeated=former.found.repeated + change.repeated,
+        held={**former.found.held, **change.held},
+        owned={
+            archive: former.found.owned.get(archive, 0) + change.owned.get(archive, 0)
+            for archive in (holding.archive for holding in holdings)
+        },
+    )
+
+
+def _assign(
+    store: Store,
+    holdings: Sequence[Holding],
+    provenance: Provenance,
+    scratch: Path,
+    indexes: Path,
+    on_progress: Callable[[int, int], None] | None,
+) -> _Found:
+    name = f"ownership-{provenance.inputs}.parquet"
+    out = scratch / name
+    identifiers = [holding.archive for holding in holdings]
+    shutil.rmtree(indexes, ignore_errors=True)  # of tables that are no longer there, or soon will not be
+    with IndexWriter(indexes / name) as index:
+        found = assign_ownership(
+            holdings, out, scratch, provenance.as_metadata(), on_bucket=index.add, on_progress=on_progress
+        )
+        index.name_archives(identifiers)
+    store.put_file(f"{DATASET}/{name}", out)
+    out.unlink()
+    return _Found(
+        names=(name,),
+        distinct=found.distinct,
+        repeated=found.repeated,
+        held=dict(zip(identifiers, found.held, strict=True)),
+        owned=dict(zip(identifiers, found.owned, strict=True)),
+    )
 
 
 def _facts(archive: Archive) -> tuple[int | None, int | None, int | None]:
     return (archive.item_size, archive.warc_files, archive.warc_bytes)
 
 
-def _archives_table(archives: Sequence[Archive], counts: Mapping[str, tuple[int, int]]) -> pa.Table:
+def _archives_table(archives: Sequence[Archive], found: _Found, footers: Mapping[str, str]) -> pa.Table:
     rows = [
         {
             "archive": archive.identifier,
@@ -108,8 +286,9 @@ def _archives_table(archives: Sequence[Archive], counts: Mapping[str, tuple[int,
             "item_size": archive.item_size,
             "warc_files": archive.warc_files,
             "warc_bytes": archive.warc_bytes,
-            "files": counts.get(archive.identifier, (None, None))[0],
-            "owned": counts.get(archive.identifier, (None, None))[1],
+            "files": found.held.get(archive.identifier),
+            "owned": found.owned.get(archive.identifier),
+            "files_digest": footers.get(archive.identifier),
         }
         for archive in archives
     ]
@@ -133,22 +312,6 @@ def _footer_digest(holding: Holding) -> str:
         raise BadFilesTable(f"{holding.files} cannot be read ({error}). Materialize unique_files again.") from error
 
 
-def _published(store: Store, inputs: str) -> bytes | None:
-    """Return the published `archives` table if it and the `ownership` beside it were made from these inputs."""
-    ownership = store.stat(OWNERSHIP_KEY)
-    if ownership is None:
-        return None
-    try:
-        tail = store.get_range(OWNERSHIP_KEY, max(0, ownership.size - _FOOTER_END), _FOOTER_END)
-        length = int.from_bytes(tail[:4], "little") + _FOOTER_END
-        footer = store.get_range(OWNERSHIP_KEY, max(0, ownership.size - length), length)
-        archives = store.get_bytes(ARCHIVES_KEY)
-    except NotInStore:
-        return None
-    both = (parquet_metadata(data).get("inputs") for data in (footer, archives))
-    return archives if all(made_from == inputs for made_from in both) else None
-
-
 def _summary(
     published: bytes, archives: Sequence[Archive], mined: Mapping[str, Path], *, changed: bool
 ) -> DatasetSummary:
@@ -163,11 +326,7 @@ def _summary(
         undated=tuple(
             archive.identifier for archive in archives if archive.publicdate is None and archive.identifier in mined
         ),
-        digest=content_digest(published),
+        digest=metadata["inputs"],
         changed=changed,
+        ownership=tuple(f"{DATASET}/{name}" for name in named_ownership(metadata)),
     )
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -10,9 +10,9 @@ from types import MappingProxyType
 import duckdb
 import pyarrow as pa
 
-from imgmine.dataset.archives import ARCHIVES
+from imgmine.dataset.archives import ARCHIVES, named_ownership
 from imgmine.dataset.ownership import OWNERSHIP
-from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, RECORDS, embeddings_schema
+from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, RECORDS, embeddings_schema, parquet_metadata
 
 # The tables of which each archive has a part, and those of which there is one file for all.
 ARCHIVE_TABLES: Mapping[str, pa.Schema] = MappingProxyType(
@@ -67,11 +67,40 @@ def archive_table(table: str, folder: Path) -> str:
 def dataset_table(table: str, folder: Path) -> str:
     """Return a SELECT of one of `DATASET_TABLES`, which lie in `folder`."""
     schema = DATASET_TABLES[table]
-    path = folder / f"{table}{_PARQUET}"
-    if not path.is_file():
-        return _empty(schema)
     columns = ", ".join(_quoted_name(name) for name in schema.names)
-    return f"SELECT {columns} FROM read_parquet({_quoted(_escaped(path.resolve()))})"
+    paths = ownership_files(folder) if table == "ownership" else (folder / f"{table}{_PARQUET}",)
+    if not paths or not paths[0].is_file():
+        return _empty(schema)
+    whole, *changes = (f"SELECT {columns} FROM read_parquet({_quoted(_escaped(path.resolve()))})" for path in paths)
+    if not changes:
+        return whole
+    return (
+        f"SELECT {columns} FROM ({whole}) AS base WHERE NOT EXISTS "
+        f"(SELECT 1 FROM ({changes[0]}) AS changed WHERE changed.blake2b = base.blake2b) UNION ALL {changes[0]}"
+    )
+
+
+def ownership_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files of the `ownership` that is published in `folder`: a whole table, and changes to it, or none.
+
+    A row of the changes is true instead of the whole's. They are of the `archives.parquet` that lies there now.
+    """
+    metadata = _archives_metadata(folder)
+    return tuple(folder / name for name in named_ownership(metadata))
+
+
+def ownership_answer(folder: Path) -> str | None:
+    """Return a digest of all that the published ownership follows from: the same for the same rows, however it was
+    made. None where there is none yet.
+    """
+    return _archives_metadata(folder).get("answer")
+
+
+def _archives_metadata(folder: Path) -> dict[str, str]:
+    try:
+        return parquet_metadata((folder / f"archives{_PARQUET}").read_bytes())
+    except FileNotFoundError:
+        return {}
 
 
 def listed(select: str, columns: Collection[str]) -> str:

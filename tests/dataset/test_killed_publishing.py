@@ -1,0 +1,108 @@
+"""A process that makes the dataset is killed before each of its steps: a reader has the former answer or the new one."""
+
+import multiprocessing
+import os
+import shutil
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgmine.dataset.publishing import publish_dataset, remove_former_ownership
+from imgmine.dataset.relations import connect, dataset_table
+from imgmine.store.local import LocalStore
+from tests.dataset.small_store import Entry, put_archive
+
+DATE = datetime(2023, 5, 1, tzinfo=UTC)
+KILLED = 9
+STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
+
+Answer = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
+
+
+def put(store: LocalStore, archive: str, names: str, day: int) -> None:
+    put_archive(store, archive, [Entry(name) for name in names], DATE + timedelta(day), ["files"])
+
+
+def make(home: Path, most_changes: int) -> None:
+    store = LocalStore(home / "store")
+    shutil.rmtree(home / "scratch", ignore_errors=True)
+    (home / "scratch").mkdir()
+    publish_dataset(store, home / "mirror", home / "scratch", most_changes=most_changes)
+    remove_former_ownership(store)
+
+
+def make_until(home: Path, most_changes: int, steps: int) -> None:
+    """Make the dataset, in a process of its own, and end it before the step of this number."""
+    left = steps
+
+    def hook(event: str, details: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event not in STEPS or not str(details[0]).startswith(str(home)):
+            return
+        if event == "open" and not details[2] & (os.O_WRONLY | os.O_RDWR):
+            return
+        if left == 0:
+            os._exit(KILLED)
+        left -= 1
+
+    sys.addaudithook(hook)
+    make(home, most_changes)
+
+
+def answer(home: Path) -> Answer:
+    """Return what a reader sees: who owns what, and how many files each archive has and owns."""
+    with connect() as connection:
+        owners = connection.execute(f"FROM ({dataset_table('ownership', home / 'store/dataset')}) ORDER BY ALL")
+        rows = owners.fetchall()
+        counts = connection.execute(
+            f"SELECT archive, files, owned FROM ({dataset_table('archives', home / 'store/dataset')}) ORDER BY ALL"
+        ).fetchall()
+    assert sum(owned or 0 for *_, owned in counts) == len(rows), "both tables are of one answer"
+    return rows, counts
+
+
+@pytest.mark.parametrize("most_changes", [0, 100], ids=["the whole is made anew", "an archive is added"])
+def test_killed_before_any_step_the_former_answer_is_there_and_the_next_run_finishes(
+    tmp_path: Path, most_changes: int
+) -> None:
+    begun = tmp_path / "begun"
+    store = LocalStore(begun / "store")
+    put(store, "b", "1234", 2)
+    put(store, "c", "4567", 3)
+    make(begun, 0)
+    put(store, "d", "78", 4)
+    make(begun, most_changes)
+    former = answer(begun)
+    put(store, "a", "1568", 1)
+    new = tmp_path / "new"
+    shutil.copytree(begun, new)
+    make(new, most_changes)
+    expected = answer(new)
+    assert expected != former
+    left_over = sorted(stored.key for stored in LocalStore(new / "store").list("dataset/"))
+
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tests.dataset.test_killed_publishing"])
+    seen = []
+    for steps in range(200):
+        home = tmp_path / "home"
+        shutil.copytree(begun, home)
+        process = processes.Process(target=make_until, args=(home, most_changes, steps))
+        process.start()
+        process.join()
+        seen.append(answer(home))
+        make(home, most_changes)
+        assert answer(home) == expected
+        assert sorted(stored.key for stored in LocalStore(home / "store").list("dataset/")) == left_over
+        assert list((home / "scratch").iterdir()) == []
+        shutil.rmtree(home)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == KILLED
+    assert process.exitcode == 0, "the last one had all its steps"
+    switched = seen.index(expected)
+    assert seen == [former] * switched + [expected] * (len(seen) - switched)
+    assert switched > 5
