@@ -16,6 +16,7 @@ from imgmine.errors import ImgmineError
 from imgmine.settings import Settings, load_settings
 from imgmine_assets.label_cli import label
 from imgmine_assets.models_cli import models
+from imgmine_assets.release_cli import release
 
 _DOTENV = """\
 # Settings of this checkout; .env.example explains each. DAGSTER_HOME must be an absolute path.
@@ -46,6 +47,7 @@ def main() -> None:
 
 main.add_command(models)
 main.add_command(label)
+main.add_command(release)
 
 
 @main.command()

@@ -23,6 +23,7 @@ from imgmine_assets.nsfw_scores import nsfw_scores
 from imgmine_assets.probe_model import probe_model
 from imgmine_assets.probe_scores import probe_scores
 from imgmine_assets.raw_archives import raw_archives
+from imgmine_assets.releases import releases
 from imgmine_assets.unique_files import build_unique_files
 from imgmine_assets.watermark_scores import watermark_scores_of
 from resources.archive_org import ArchiveOrgResource
@@ -94,6 +95,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             dataset,
             dataset_statistics,
             dbt_reports,
+            releases,
         ],
         asset_checks=[no_archive_left_failed],
         jobs=[*ALL_JOBS],

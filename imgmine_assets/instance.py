@@ -10,8 +10,9 @@ import dagster as dg
 
 from imgmine.settings import Settings
 
-# What is shared between runs: the Internet Archive's patience, and the one writer of the warehouse.
-POOL_LIMITS = {"archive_org": 2, "warehouse": 1}
+# What is shared between runs: the Internet Archive's patience, the one writer of the warehouse, and the disk that a
+# release is shuffled on.
+POOL_LIMITS = {"archive_org": 2, "warehouse": 1, "releases": 1}
 
 
 def dagster_home(settings: Settings) -> Path:

@@ -1,8 +1,8 @@
-"""The jobs: mine one archive, fit the mixture and the probes, score one archive, make the statistics."""
+"""The jobs: mine or score one archive, fit the mixture and the probes, make the statistics, make a release."""
 
 import dagster as dg
 
-from imgmine_assets.partitions import archives
+from imgmine_assets.partitions import archives, versions
 
 # What is told from an archive's vectors, by most from them alone.
 _BY_VECTORS = ("anomaly_scores", "watermark_scores", "probe_scores", "categories")
@@ -29,7 +29,13 @@ fit_probe = dg.define_asset_job(
 )
 statistics = dg.define_asset_job(
     "statistics",
-    dg.AssetSelection.assets("dataset").downstream(),
+    dg.AssetSelection.assets("dataset").downstream() - dg.AssetSelection.assets("releases"),
     description="Ownership across archives, the warehouse, and dbt's reports on it.",
 )
-ALL_JOBS = (mine_archive, score_archive, fit_gmm, fit_probe, statistics)
+make_release = dg.define_asset_job(
+    "make_release",
+    dg.AssetSelection.assets("releases"),
+    partitions_def=versions,
+    description="One version of the published dataset, by the recipe that imgmine release make has put into the store.",
+)
+ALL_JOBS = (mine_archive, score_archive, fit_gmm, fit_probe, statistics, make_release)

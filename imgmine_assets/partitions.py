@@ -1,10 +1,11 @@
-"""The one partitioning of the graph: by archive identifier."""
+"""The partitionings of the graph: by archive identifier, and releases by version."""
 
 from collections.abc import Sequence
 
 import dagster as dg
 
 archives = dg.DynamicPartitionsDefinition(name="archives")
+versions = dg.DynamicPartitionsDefinition(name="versions")
 
 # One call builds one SQL statement with a variable for each key, and a stock SQLite refuses very long ones.
 KEYS_A_CALL = 2_000

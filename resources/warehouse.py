@@ -41,6 +41,11 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Publish a private copy in place of the former warehouse."""
         publish_warehouse(store, path)
 
+    @property
+    def mirror_folder(self) -> Path:
+        """Where the tables of a store that is not local are kept."""
+        return Path(self.mirror)
+
     @contextmanager
     def seen_by_dbt(self, path: Path) -> Iterator[None]:
         """Have dbt, started meanwhile from this process, work in this file."""
