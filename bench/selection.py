@@ -11,11 +11,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from imgmine.archives import selection
+from imgmine.archives import selection_plan
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.extract import extract_archive
 from imgmine.archives.item import Item
-from imgmine.archives.selection import FindKnown
+from imgmine.archives.selection import extract_selected
+from imgmine.archives.selection_plan import FindKnown
 from imgmine.dataset.archives import described_by
 from imgmine.dataset.known_files import KnownFiles
 from imgmine.demo import plan
@@ -38,9 +39,9 @@ def main() -> None:
         with serve(root) as server:
             for archive in archives:
                 for request in (4 << 10, 64 << 10, 256 << 10):
-                    selection.REQUEST_BYTES = request
+                    selection_plan.REQUEST_BYTES = request
                     read(server, archive, f"{request >> 10} KiB", decoders, Path(scratch) / f"{archive.kind}-{request}")
-        selection.REQUEST_BYTES = 64 << 10
+        selection_plan.REQUEST_BYTES = 64 << 10
         for share in (plan.REPEATED_SHARE, 0.6):
             plan.REPEATED_SHARE = share
             for kind in Kind:
@@ -83,7 +84,7 @@ def read(
     client = ArchiveOrg(server.url)
     item = client.item(archive.identifier)
     server.clear_requests()
-    found = selection.extract_selected(client, item, folder, decoders=decoders, find_known=find_known)
+    found = extract_selected(client, item, folder, decoders=decoders, find_known=find_known)
     sent = [each for each in server.requests if each.sent and each.path.endswith(".warc.zst")]
     bytes_sent = sum(each.sent for each in sent)
     records = found.extraction.records

@@ -56,7 +56,7 @@ def raw_archives(
         opened = store.open()
         opened.check()  # before gigabytes are fetched for a store that does not take them
         item = archive_org.item(archive)
-        context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(warc_bytes(item))}")
+        context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(item.warc_bytes)}")
         begun = time.monotonic()
         caches = archive_org.mode is FetchMode.CACHE
         received = _fetch(context, archive_org, item) if caches else 0
@@ -72,8 +72,8 @@ def raw_archives(
                 {"name": "string", "bytes": "int", "md5": "string"},
                 [(file.name, file.size, file.md5) for file in item.warcs],
             ),
-            "size": readable_bytes(warc_bytes(item)),
-            "bytes": warc_bytes(item),
+            "size": readable_bytes(item.warc_bytes),
+            "bytes": item.warc_bytes,
             "bytes downloaded": received,
             "unchanged": received == 0,
             "fetched": archive_org.mode.value,
@@ -86,11 +86,6 @@ def raw_archives(
         },
         check_results=[result("md5_is_the_archives", archive, wrong, looked_at)],
     )
-
-
-def warc_bytes(item: Item) -> int:
-    """Return the bytes of the item's WARC files, as far as the metadata gives them."""
-    return sum(file.size or 0 for file in item.warcs)
 
 
 def _fetch(context: dg.AssetExecutionContext, archive_org: ArchiveOrgResource, item: Item) -> int:

@@ -32,7 +32,7 @@ from imgmine_assets.checks import blocking, funnel_problems, result, share_at_mo
 from imgmine_assets.failures import PASSING, NotInCache, explained
 from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
-from imgmine_assets.raw_archives import raw_archives, warc_bytes
+from imgmine_assets.raw_archives import raw_archives
 from resources.archive_org import ArchiveOrgResource
 from resources.blocklist import BlocklistResource
 from resources.decoders import DecodersResource
@@ -197,7 +197,7 @@ def _extract(
         context.log.info(f"{item.identifier}: {read} of {total} were read, in {chosen.requests} requests{why}")
         return chosen.extraction, chosen.bytes_read
     if archive_org.mode is FetchMode.STREAM:
-        return archive_org.extract_streamed(item, scratch, context.log.warning, **how), warc_bytes(item)
+        return archive_org.extract_streamed(item, scratch, context.log.warning, **how), item.warc_bytes
     extraction = extract.extract_archive(item.identifier, _cached(item, archive_org), scratch, **how)
     _cached(item, archive_org)  # still: a file that was cut under the reader looks like an archive that was cut short
     return extraction, 0
@@ -255,7 +255,7 @@ def _result(store: Store, item: Item, as_before: bool, seconds: float, fetched: 
     decisions = shown.count_values(records, "decision")
     stored = pc.sum(files["size"]).as_py() or 0
     broken = sum(decisions[decision] for decision in _BROKEN)
-    speed = {} if as_before else {"MB a second": round(warc_bytes(item) / 1e6 / seconds, 1)}
+    speed = {} if as_before else {"MB a second": round(item.warc_bytes / 1e6 / seconds, 1)}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest("".join(table.digest for table in published.values()).encode())),
         metadata={

@@ -11,7 +11,8 @@ from imgmine.archives.download import CONNECTIONS, ProgressCallback, fetch_archi
 from imgmine.archives.extract import Extraction, PassOptions
 from imgmine.archives.item import Item
 from imgmine.archives.retry import RetryPolicy
-from imgmine.archives.selection import FindKnown, Selected, extract_selected
+from imgmine.archives.selection import Selected, extract_selected
+from imgmine.archives.selection_plan import FindKnown
 from imgmine.archives.streaming import extract_streamed
 from imgmine.settings import FetchMode
 

@@ -70,7 +70,7 @@ def fetch_archive(
     free = shutil.disk_usage(folder).free
     if missing > free:
         raise no_room(folder / item.warcs[0].name, f"{missing:,} bytes are to come and {free:,} are free")
-    meter = _Meter(sum(file.size or 0 for file in item.warcs), progress)
+    meter = _Meter(item.warc_bytes, progress)
     with ExitStack() as stack:
         sessions = [stack.enter_context(client.download_session()) for _ in range(connections)]
         remotes = [RemoteFile(client, item.identifier, file) for file in item.warcs]

@@ -109,6 +109,11 @@ class Item:
         return Availability.AVAILABLE if self.warcs else Availability.NO_WARC
 
     @property
+    def warc_bytes(self) -> int:
+        """The bytes of the WARC files, as far as the metadata gives them."""
+        return sum(file.size or 0 for file in self.warcs)
+
+    @property
     def warcs_digest(self) -> str:
         """Hexadecimal BLAKE2b-128 of the WARCs' names, sizes and MD5s: what mining the item depends on, and no more.
 

@@ -1,60 +1,45 @@
 """Reading only those records of an archive that can be originals, by what the item's CDX says of them.
 
-What the index says is `cdx`'s; fetching byte ranges `streaming`'s; what becomes of the records `extract`'s.
+Which they are is `selection_plan`'s; fetching byte ranges `streaming`'s; what becomes of the records `extract`'s.
 """
 
 import io
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Unpack, cast
 
-from imgmine.archives.ahead import Ahead
 from imgmine.archives.archive_org import ArchiveOrg
-from imgmine.archives.blocked import Blocklist
 from imgmine.archives.cdx import CdxEntry, IndexUnusable, read_cdx
-from imgmine.archives.extract import Extraction, Progress, Warc, extract_archive
+from imgmine.archives.extract import Extraction, PassOptions, Warc, extract_archive
 from imgmine.archives.extract import inputs_fingerprint as inputs_of_all
 from imgmine.archives.imgur import UrlKind, classify_url
 from imgmine.archives.item import FileMissing, Item, ItemRestricted
 from imgmine.archives.remote_file import RemoteFile, WrongBytes
-from imgmine.archives.streaming import RangesIgnored, RemoteStream, extract_streamed, opener, require_checked
+from imgmine.archives.selection_plan import (
+    LARGEST_SHARE,
+    REQUEST_BYTES,
+    UNLISTED_BYTES,
+    FindKnown,
+    Plan,
+    mark_known,
+    plan_archive,
+)
+from imgmine.archives.streaming import (
+    RangesIgnored,
+    RemoteStream,
+    extract_streamed,
+    of_all_bytes,
+    opener,
+    require_checked,
+)
 from imgmine.archives.warc import Damage, WarcRecord, read_warc
 from imgmine.archives.zstd_walk import DICTIONARY_FRAME_MAGIC, SKIPPABLE_HEADER, skippable_length
-from imgmine.images.decoder_pool import DecoderPool
 from imgmine.store.publish import content_digest
 from imgmine.store.shards import SHARD_BYTES
 
-# A request costs about as much as so many bytes: some 60 ms at 1 MB/s. Smaller gaps are read rather than jumped over.
-REQUEST_BYTES = 64 << 10
-# Where more of a file than this is to be read, it is read whole: then its MD5 can be checked.
-LARGEST_SHARE = 0.6
-# Between two records of the index lie a request and a crawler's note, of some hundred bytes. Where there is more, the
-# index may have left records out, and nothing may be lost for that.
-UNLISTED_BYTES = 16 << 10
-
-# Formats whose records carry checksums of their own.
-_CHECKSUMMED = frozenset({"Web ARChive ZST", "Web ARChive GZ"})
 _LARGEST_DICTIONARY = 64 << 20
-
-Span = tuple[int, int]
-# Returns, of these SHA-1s, those that files of earlier archives have, with the BLAKE2b of the file.
-FindKnown = Callable[[Collection[bytes]], Mapping[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be read of one WARC file: `spans` of bytes, in order; `entries` are all that its index lists."""
-
-    spans: tuple[Span, ...]
-    entries: tuple[CdxEntry, ...]
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes are to be read."""
-        return sum(end - start for start, end in self.spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,81 +76,6 @@ def inputs_fingerprint(
         **hint,
         **blocked,
     )
-
-
-def is_wanted(entry: CdxEntry) -> bool:
-    """Tell whether a record can be an original. Only what is known not to be one is left out.
-
-    Originals compete with originals alone (`imgur.choose`), so that leaving out the others changes no decision. For
-    what is left out because its file is known, `mark_known` sees to that.
-    """
-    if entry.is_revisit or entry.status not in {200, None} or entry.known_as is not None:
-        return False
-    return classify_url(entry.url).kind is UrlKind.ORIGINAL
-
-
-def mark_known(index: Mapping[str, Sequence[CdxEntry]], find: FindKnown) -> dict[str, list[CdxEntry]]:
-    """Return the entries of each WARC file, those with `known_as` that need not be fetched for their file.
-
-    They are those of media ids of which every original that is listed has a known SHA-1: where a better or a lesser one
-    may be unknown, all are read, so that the choice among them is that of a full read.
-    """
-    originals: dict[str | None, list[CdxEntry]] = defaultdict(list)
-    for entries in index.values():
-        for entry in entries:
-            if is_wanted(entry):
-                originals[classify_url(entry.url).media_id].append(entry)
-    can_be_known = {
-        media_id: group
-        for media_id, group in originals.items()
-        if all(entry.sha1 is not None and entry.status == 200 for entry in group)
-    }
-    found = find({entry.sha1 for group in can_be_known.values() for entry in group if entry.sha1 is not None})
-    known_ids = {media_id for media_id, group in can_be_known.items() if all(entry.sha1 in found for entry in group)}
-
-    def marked(entry: CdxEntry) -> CdxEntry:
-        if entry.sha1 is None or not is_wanted(entry) or classify_url(entry.url).media_id not in known_ids:
-            return entry
-        return entry._replace(known_as=found[entry.sha1])
-
-    return {name: [marked(entry) for entry in entries] for name, entries in index.items()}
-
-
-def make_plan(entries: Sequence[CdxEntry], size: int, request_bytes: int) -> Plan | None:
-    """Return which bytes of a file to read; None where it is better read whole.
-
-    `entries` are sorted by offset. Stretches that none of them accounts for are read too; neighbours are joined where
-    the gap costs less than a request. Raises `IndexUnusable` where the entries cannot be of a file of this size.
-    """
-    end = 0
-    for previous, entry in zip([None, *entries], entries, strict=False):
-        # Records that share a frame share its place.
-        if entry.offset < end and (previous is None or entry[:2] != previous[:2]):
-            raise IndexUnusable(f"The CDX has records that overlap at byte {entry.offset:,}.")
-        end = max(end, entry.offset + entry.length)
-    if end > size:
-        raise IndexUnusable(f"The CDX has a record up to byte {end:,} of a file of {size:,}.")
-    spans: list[Span] = []
-    for start, until in _wanted_spans(entries, size):
-        if spans and start - spans[-1][1] <= request_bytes:
-            spans[-1] = spans[-1][0], max(until, spans[-1][1])
-        else:
-            spans.append((start, until))
-    plan = Plan(tuple(spans), tuple(entries))
-    return plan if plan.bytes <= LARGEST_SHARE * size else None
-
-
-def _wanted_spans(entries: Sequence[CdxEntry], size: int) -> Iterator[Span]:
-    """Yield, by their beginnings, the records that are wanted and the larger stretches that no entry accounts for."""
-    end = 0
-    for entry in entries:
-        if entry.offset - end > UNLISTED_BYTES:
-            yield end, entry.offset
-        if is_wanted(entry):
-            yield entry.offset, entry.offset + entry.length
-        end = max(end, entry.offset + entry.length)
-    if size - end > UNLISTED_BYTES:
-        yield end, size
 
 
 class _Listed:
@@ -322,28 +232,14 @@ def read_index(client: ArchiveOrg, item: Item) -> dict[str, list[CdxEntry]]:
     return {file.name: entries[file.name] for file in item.warcs if file.name in entries}
 
 
-def plan_archive(item: Item, entries: Mapping[str, Sequence[CdxEntry]]) -> dict[str, Plan | None]:
-    """Return the plan of each WARC file; None for one to be read whole. Raises `IndexUnusable`."""
-    plans: dict[str, Plan | None] = dict.fromkeys(file.name for file in item.warcs)
-    for file in item.warcs:
-        if file.name in entries and file.size and file.format in _CHECKSUMMED:
-            plans[file.name] = make_plan(entries[file.name], file.size, REQUEST_BYTES)
-    return plans
-
-
 def extract_selected(
     client: ArchiveOrg,
     item: Item,
     scratch: Path,
     *,
-    shard_bytes: int = SHARD_BYTES,
-    decoders: DecoderPool,
-    progress: Progress | None = None,
-    on_read: Callable[[], None] | None = None,
-    ahead: Ahead | None = None,
-    blocked: Blocklist | None = None,
     on_wrong: Callable[[str], None] | None = None,
     find_known: FindKnown | None = None,
+    **how: Unpack[PassOptions],
 ) -> Selected:
     """Do what `extract_streamed` does, but fetch only what can be originals, and what lies between them.
 
@@ -354,8 +250,6 @@ def extract_selected(
     have are not fetched either, by what the CDX says of their SHA-1: their rows name the file as `known_as`.
     """
     item.require_available()
-    total = sum(file.size or 0 for file in item.warcs)
-    told: Progress | None = None if progress is None else lambda done, _: progress(done, total)
     folder = scratch / "selected"
     try:
         index = read_index(client, item)
@@ -375,36 +269,16 @@ def extract_selected(
                 warcs.append((file.name, WholeWarc(file.name, opened, listed)))
             else:
                 warcs.append((file.name, opened))
-        extraction = extract_archive(
-            item.identifier,
-            warcs,
-            folder,
-            shard_bytes=shard_bytes,
-            decoders=decoders,
-            progress=told,
-            on_read=on_read,
-            ahead=ahead,
-            blocked=blocked,
-        )
+        extraction = extract_archive(item.identifier, warcs, folder, **of_all_bytes(item, how))
         require_checked(item, streams)
     except (IndexUnusable, RangesIgnored, WrongBytes) as error:
         if on_wrong is not None:
             on_wrong(f"All of {item.identifier} is read: {error}")
         shutil.rmtree(folder, ignore_errors=True)
-        extraction = extract_streamed(
-            client,
-            item,
-            scratch,
-            shard_bytes=shard_bytes,
-            decoders=decoders,
-            progress=progress,
-            on_read=on_read,
-            ahead=ahead,
-            blocked=blocked,
-            on_wrong=on_wrong,
-        )
+        extraction = extract_streamed(client, item, scratch, on_wrong=on_wrong, **how)
+        total = item.warc_bytes
         return Selected(extraction, total, total, len(item.warcs), str(error))
     read = sum((file.size or 0) if (plan := plans[file.name]) is None else plan.bytes for file in item.warcs)
     requests = sum(1 if plan is None else len(plan.spans) for plan in plans.values())
     reason = "" if any(plans.values()) else f"more than {LARGEST_SHARE:.0%} of each file is wanted"
-    return Selected(extraction, read, total, requests, reason)
+    return Selected(extraction, read, item.warc_bytes, requests, reason)

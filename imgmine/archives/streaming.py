@@ -10,21 +10,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Unpack, cast
 
 import requests
 
-from imgmine.archives.ahead import Ahead
 from imgmine.archives.archive_org import ArchiveOrg
-from imgmine.archives.blocked import Blocklist
-from imgmine.archives.extract import Extraction, Progress, extract_archive
+from imgmine.archives.extract import Extraction, PassOptions, extract_archive
 from imgmine.archives.item import Item
 from imgmine.archives.part_file import Validators
 from imgmine.archives.remote_file import FetchFailed, RemoteFile, WrongBytes
 from imgmine.archives.retry import TemporaryFailure
 from imgmine.errors import ImgmineError
-from imgmine.images.decoder_pool import DecoderPool
-from imgmine.store.shards import SHARD_BYTES
 
 TRIES = 2
 
@@ -178,13 +174,8 @@ def extract_streamed(
     item: Item,
     scratch: Path,
     *,
-    shard_bytes: int = SHARD_BYTES,
-    decoders: DecoderPool,
-    progress: Progress | None = None,
-    on_read: Callable[[], None] | None = None,
-    ahead: Ahead | None = None,
-    blocked: Blocklist | None = None,
     on_wrong: Callable[[str], None] | None = None,
+    **how: Unpack[PassOptions],
 ) -> Extraction:
     """Do what `extract_archive` does, with the same tables and shards, from the server instead of from files.
 
@@ -194,25 +185,13 @@ def extract_streamed(
     Raises what `extract_archive` raises, `Unavailable`, `FetchFailed` and `WrongBytes`.
     """
     item.require_available()
-    total = sum(file.size or 0 for file in item.warcs)
-    told: Progress | None = None if progress is None else lambda done, _: progress(done, total)
     for tries in range(1, TRIES + 1):
         folder = scratch / f"read-{tries}"
         folder.mkdir(parents=True)
         streams: list[RemoteStream] = []
         warcs = [(file.name, opener(RemoteFile(client, item.identifier, file), streams, tries)) for file in item.warcs]
         try:
-            extraction = extract_archive(
-                item.identifier,
-                warcs,
-                folder,
-                shard_bytes=shard_bytes,
-                decoders=decoders,
-                progress=told,
-                on_read=on_read,
-                ahead=ahead,
-                blocked=blocked,
-            )
+            extraction = extract_archive(item.identifier, warcs, folder, **of_all_bytes(item, how))
         except WrongBytes as wrong:
             shutil.rmtree(folder)
             if tries == TRIES:
@@ -223,6 +202,15 @@ def extract_streamed(
             require_checked(item, streams)
             return extraction
     raise AssertionError("unreachable")
+
+
+def of_all_bytes(item: Item, how: PassOptions) -> PassOptions:
+    """Return the options with a `progress` that is told the bytes of all WARC files, which streams do not know."""
+    progress = how.get("progress")
+    if progress is None:
+        return how
+    total = item.warc_bytes
+    return {**how, "progress": lambda done, _: progress(done, total)}
 
 
 def require_checked(item: Item, streams: Sequence[RemoteStream]) -> None:

@@ -17,7 +17,8 @@ from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.cdx import CdxEntry, IndexUnusable
 from imgmine.archives.extract import extract_archive
 from imgmine.archives.retry import RetryPolicy
-from imgmine.archives.selection import extract_selected, is_wanted, make_plan, mark_known
+from imgmine.archives.selection import extract_selected
+from imgmine.archives.selection_plan import is_wanted, make_plan, mark_known
 from imgmine.dataset.funnel import check_funnel
 from imgmine.dataset.known_files import KnownFiles
 from imgmine.demo.archives import make_archives
