@@ -16,8 +16,10 @@ from imgmine.archives.blocked import Blocklist
 from imgmine.archives.item import Item, read_manifest
 from imgmine.archives.part_file import is_verified
 from imgmine.archives.remote_file import WrongBytes
-from imgmine.dataset.blocklist import blocked_inputs, is_as_listed
+from imgmine.dataset.blocklist import is_as_listed
 from imgmine.dataset.known_files import KnownFiles
+from imgmine.dataset.takedown.mining import blocklist_of, note_named
+from imgmine.dataset.takedown_log import read_log
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.images.decoder_pool import DecoderError
 from imgmine.scratch import scratch_folder
@@ -59,7 +61,8 @@ def _unique_files(
     """One pass over all WARC files: a ledger row for every record, a row and the bytes of every distinct file.
 
     Copies, removed pictures, short bodies and duplicates are told from originals by the rules of the source; a video
-    gives one still, from a frame that its own hash decides. What a list of hashes names is not written anywhere.
+    gives one still, from a frame that its own hash decides. What a list of hashes or the log of
+    take-downs names is not kept.
     """
     archive = context.partition_key
     started = time.monotonic()
@@ -67,7 +70,8 @@ def _unique_files(
         opened = store.open()
         item = read_manifest(opened.get_bytes(manifest_key(archive)))
         earlier = warehouse.known_before(opened, item) if _leaves_out_known(archive_org) else None
-        blocked = blocklist.load()
+        log = read_log(opened)
+        blocked = blocklist.load() | blocklist_of(log)
         enough = _enough(opened, archive_org.mode, item, store.shard_bytes, earlier, blocked)
         as_before = any(unchanged(opened, _TABLES, archive, inputs, _SHARDS) for inputs in enough)
         fetched = 0
@@ -92,7 +96,10 @@ def _unique_files(
                     on_read=lambda: _leave_pool(context),
                     ahead=ahead,
                     blocked=blocked,
+                    is_named=log.rules.names if log.rules.has_names else None,
                 )
+                # Before anything is published, so that whatever has the same bytes is blocked too.
+                note_named(opened, log, extraction.named)
                 for text in extraction.warnings[:_WARNINGS_LOGGED]:
                     context.log.warning(text)
                 publish(
@@ -157,21 +164,20 @@ def _enough(
         return []
     if not is_as_listed(blocklist, records, files):
         return []
-    blocked = blocked_inputs(records)
-    enough = [extract.inputs_fingerprint(item, shard_bytes, **blocked)]
+    enough = [extract.inputs_fingerprint(item, shard_bytes)]
     if mode is FetchMode.SELECT:
-        enough.append(selection.inputs_fingerprint(item, shard_bytes, (), **blocked))
+        enough.append(selection.inputs_fingerprint(item, shard_bytes))
     known = _known_in(records)
     if earlier is not None and known and earlier.has_all(known):
-        enough.append(selection.inputs_fingerprint(item, shard_bytes, known, **blocked))
+        enough.append(selection.inputs_fingerprint(item, shard_bytes, known))
     return enough
 
 
 def _inputs(item: Item, shard_bytes: int, records: pa.Table) -> str:
     """Return the fingerprint of what these records were made from."""
     if not pc.any(pc.equal(records["decision"], RecordDecision.NOT_FETCHED.value)).as_py():
-        return extract.inputs_fingerprint(item, shard_bytes, **blocked_inputs(records))
-    return selection.inputs_fingerprint(item, shard_bytes, _known_in(records), **blocked_inputs(records))
+        return extract.inputs_fingerprint(item, shard_bytes)
+    return selection.inputs_fingerprint(item, shard_bytes, _known_in(records))
 
 
 def _known_in(records: pa.Table) -> set[bytes]:

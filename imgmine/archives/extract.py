@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol, Required, TypedDict
 import pyarrow as pa
 
 from imgmine.archives.ahead import Ahead
-from imgmine.archives.blocked import Blocklist
+from imgmine.archives.blocked import Blocklist, HashKind, named
 from imgmine.archives.cdx import CdxEntry
 from imgmine.archives.http import HttpResponse, HttpSyntaxError, parse_response
 from imgmine.archives.imgur import (
@@ -70,6 +70,7 @@ class PassOptions(TypedDict, total=False):
     on_read: Callable[[], None] | None
     ahead: Ahead | None
     blocked: Blocklist | None
+    is_named: Callable[[str | None, str | None], bool] | None
 
 
 class ArchiveUnreadable(ImgmineError):
@@ -91,6 +92,7 @@ class Extraction:
         counts: rows by decision, and `stills`, `shared_stills`, `videos_without_still`, `warnings`.
         warnings: what a person should be told, the first hundred: damaged bytes, videos without a still.
         remake: writes the local file of a shard that was put into the store, as long as the scratch folder is there.
+        named: files that are blocked by the URL or the media id of a record, by BLAKE2b, each with those.
     """
 
     records: pa.Table
@@ -99,12 +101,13 @@ class Extraction:
     counts: Mapping[str, int]
     warnings: tuple[str, ...]
     remake: Callable[[Shard], None]
+    named: Mapping[bytes, tuple[str, str]]
 
 
 def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, **selection: object) -> str:
     """Return the digest of all that `extract_archive` depends on: the WARCs' names, sizes and MD5s, and parameters.
 
-    `selection` is by what some records are not fetched, and what is blocked; without it, all are fetched and kept.
+    `selection` is by what some records are not fetched; without it, all are. What is blocked the ledger says.
     """
     return fingerprint(
         archive=item.identifier,
@@ -126,6 +129,7 @@ def extract_archive(
     on_read: Callable[[], None] | None = None,
     ahead: Ahead | None = None,
     blocked: Blocklist | None = None,
+    is_named: Callable[[str | None, str | None], bool] | None = None,
 ) -> Extraction:
     """Read each WARC file once, in order of name, and return the archive's ledger, files and shards.
 
@@ -144,6 +148,7 @@ def extract_archive(
     ahead : judges pictures and puts shards into the store while the archive is read; all shards are there at the end.
     blocked : originals and stills whose bytes it names are not written anywhere, nor is a video whose still it names.
         The rest comes out as it would without it: what they are better than is still a `lesser_copy`.
+    is_named : tells by a record's URL and media id whether its bytes are blocked, under whatever URL they are.
 
     Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.decoder_pool.DecoderError`, and with `ahead`
     `StoreError`. Nothing that the WARC files contain raises: what cannot be read is `damaged`.
@@ -158,7 +163,7 @@ def extract_archive(
         Spool(scratch / "spool.bin", stays=ahead is not None) as spool,
         Packer(archive, spool, scratch / "shards", best, gate, ahead, shard_bytes, blocked or Blocklist()) as packer,
     ):
-        reading = _Reading(archive, best, packer, blocked or Blocklist())
+        reading = _Reading(archive, best, packer, blocked or Blocklist(), is_named)
         report = _Report(warcs, progress)
         for name, source in sorted(warcs, key=lambda warc: warc[0]):
             with closing(_records(archive, name, source)) as records_found:
@@ -179,14 +184,23 @@ def extract_archive(
 class _Reading:
     """What the pass knows while it reads: the ledger, and of each sound original what the choice among them needs."""
 
-    def __init__(self, archive: str, best: BestOriginals, packer: Packer, blocked: Blocklist) -> None:
+    def __init__(
+        self,
+        archive: str,
+        best: BestOriginals,
+        packer: Packer,
+        blocked: Blocklist,
+        is_named: Callable[[str | None, str | None], bool] | None,
+    ) -> None:
         self.ledger = Ledger()
+        self.named: dict[bytes, tuple[str, str]] = {}
         self.warnings: list[str] = []
         self.damages = 0
         self._archive = archive
         self._best = best
         self._packer = packer
         self._blocked = blocked
+        self._is_named = is_named
         self._blocked_by: dict[bytes, str | None] = {}
         self._candidates: list[Candidate] = []
         self._candidate_rows: list[int] = []
@@ -215,15 +229,19 @@ class _Reading:
             decision = decide_on_body(response.body_length, complete, found.captured_at, kind)
         number = self.ledger.add(row, decision)
         if decision is None and response is not None and kind is not None and url.media_id is not None:
-            self._add_candidate(number, url.media_id, kind, response)
+            self._add_candidate(number, found.url, url.media_id, kind, response)
 
-    def _add_candidate(self, number: int, media_id: str, kind: str, response: HttpResponse) -> None:
+    def _add_candidate(self, number: int, url: str | None, media_id: str, kind: str, response: HttpResponse) -> None:
         digest = blake2b(response.body, digest_size=32).digest()
         candidate = Candidate(media_id, kind, digest)
         self._candidates.append(candidate)
         self._candidate_rows.append(number)
         self._last_modified.append(_http_date(response.headers.get("last-modified")))
         known = self._see_whether_blocked(digest, response.body)
+        if self._is_named is not None and self._is_named(url, media_id):
+            # If it was packed before, under another URL, its shard is made again without it.
+            self._blocked_by[digest] = named(HashKind.BLAKE2B, digest)
+            self.named.setdefault(digest, (url or "", media_id))
         # One that is beaten already will not be kept, whatever comes.
         if self._best.see(candidate) and self._blocked_by[digest] is None:
             self._packer.take(candidate, response.body, known)
@@ -396,4 +414,4 @@ def _extraction(records: pa.Table, packed: Packed, reading: _Reading, packer: Pa
     counts["videos_without_still"] = len(packed.without_still)
     counts["warnings"] = reading.damages + len(packed.without_still)
     warnings = tuple(reading.warnings + told)[:_WARNINGS_TOLD]
-    return Extraction(records, packed.files, packed.shards, counts, warnings, packer.remake)
+    return Extraction(records, packed.files, packed.shards, counts, warnings, packer.remake, reading.named)

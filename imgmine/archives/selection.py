@@ -56,13 +56,10 @@ class Selected:
     reason: str = ""
 
 
-def inputs_fingerprint(
-    item: Item, shard_bytes: int = SHARD_BYTES, known: Collection[bytes] = (), **blocked: str
-) -> str:
+def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, known: Collection[bytes] = ()) -> str:
     """Return the digest of all that `extract_selected` depends on where some records are not fetched.
 
-    `known` are the BLAKE2b of the files that records were not fetched for (`known_as` in the ledger), `blocked` what
-    lists of hashes kept out.
+    `known` are the BLAKE2b of the files that records were not fetched for (`known_as` in the ledger).
     """
     indexes = [(file.name, file.md5) for file in item.cdx_indexes]
     hint = {"known": content_digest(b"".join(sorted(known)))} if known else {}
@@ -74,7 +71,6 @@ def inputs_fingerprint(
         largest_share=LARGEST_SHARE,
         unlisted=UNLISTED_BYTES,
         **hint,
-        **blocked,
     )
 
 

@@ -3,26 +3,17 @@
 What is then done with a file is the take-down's business.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pyarrow as pa
 
 from imgmine.archives.blocked import Blocklist, Digests, HashKind
-from imgmine.store.publish import content_digest
-
-
-def blocked_inputs(records: pa.Table) -> Mapping[str, str]:
-    """Return what the fingerprint of an archive's inputs has of the lists: only what was blocked in it.
-
-    So a list that grows by what an archive does not have leaves the archive as it is.
-    """
-    names = _blocked_by(records)
-    return {"blocked": content_digest("\n".join(sorted(names)).encode())} if names else {}
 
 
 def is_as_listed(blocklist: Blocklist, records: pa.Table, files: pa.Table) -> bool:
-    """Tell whether an archive was mined as it would be with this list: all that it blocks, and nothing else."""
+    """Tell whether an archive was mined as it would be with this list: all that it blocks, and nothing else.
+
+    So a list that grows by what an archive does not have leaves the archive as it is.
+    """
     if not all(map(blocklist.still_blocks, _blocked_by(records))):
         return False
     return not listed(blocklist, files).any()

@@ -120,6 +120,11 @@ class Rules:
     sha256: frozenset[bytes] = frozenset()
     pdq: frozenset[bytes] = frozenset()
 
+    @property
+    def has_names(self) -> bool:
+        """Whether there is anything by which `names` can tell."""
+        return bool(self.urls or self.media_ids or self.domains)
+
     def names(self, url: str | None, media_id: str | None) -> bool:
         """Tell whether a record with this URL and this id is blocked, whatever its bytes."""
         if media_id is not None and media_id in self.media_ids:

@@ -1,7 +1,7 @@
 """The pass with a list of hashes: what it names is in the ledger, and its bytes are nowhere."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,7 @@ ANSWERS = [
     answer("ccccc.png", BEST),
     answer("ddddd.mp4", FILM),
 ]
+IsNamed = Callable[[str | None, str | None], bool]
 AS_EVER = [D.LESSER_COPY, D.KEPT, D.KEPT, D.DUPLICATE, D.KEPT]
 
 
@@ -58,13 +59,22 @@ def warc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def extracted(warc: Path, folder: Path, decoders: DecoderPool, blocked: Blocklist | None) -> Extraction:
+def extracted(
+    warc: Path, folder: Path, decoders: DecoderPool, blocked: Blocklist | None, is_named: IsNamed | None = None
+) -> Extraction:
     """Make the pass with all that works ahead; the store, and everything that waits for `images`, is left."""
     scratch, store = folder / "scratch" / "pass", LocalStore(folder / "store")
     scratch.mkdir(parents=True)
     with working_ahead(store, folder / "scratch", ARCHIVE, decoders) as ahead:
         extraction = extract_archive(
-            ARCHIVE, [("a.warc.zst", warc)], scratch, shard_bytes=4096, decoders=decoders, ahead=ahead, blocked=blocked
+            ARCHIVE,
+            [("a.warc.zst", warc)],
+            scratch,
+            shard_bytes=4096,
+            decoders=decoders,
+            ahead=ahead,
+            blocked=blocked,
+            is_named=is_named,
         )
         tables = {"records": extraction.records, "files": extraction.files}
         publish(store, ARCHIVE, tables, Provenance("s", "1", "i"), extraction.shards, "files", remake=extraction.remake)
@@ -129,3 +139,15 @@ def test_a_blocked_video_gives_no_still(warc, decoders, tmp_path):
     assert extraction.records["decision"].to_pylist() == [*AS_EVER[:4], D.BLOCKED]
     assert extraction.counts["stills"] == extraction.counts["videos_without_still"] == 0
     assert places_with(FILM, tmp_path) == []
+
+
+def test_what_a_record_s_name_blocks_is_blocked_under_every_name(warc, decoders, tmp_path):
+    # The URL comes after another one with the same bytes, which are packed by then.
+    extraction = extracted(warc, tmp_path, decoders, None, lambda url, media_id: url == "https://i.imgur.com/ccccc.png")
+    assert extraction.records["decision"].to_pylist() == [D.LESSER_COPY, D.BLOCKED, D.KEPT, D.BLOCKED, D.KEPT]
+    digest = hashes_of(BEST)["blake2b"]
+    name = f"blake2b:{digest.hex()}"
+    assert extraction.records["blocked_by"].to_pylist() == [None, name, None, name, None]
+    assert extraction.named == {digest: ("https://i.imgur.com/ccccc.png", "ccccc")}
+    assert digest not in extraction.files["blake2b"].to_pylist()
+    assert places_with(BEST, tmp_path / "store") == []

@@ -145,6 +145,11 @@ def published_under(
     return Named(frozenset(known), tuple(sorted(archives)))
 
 
+def digests_table(digests: Collection[bytes]) -> pa.Table:
+    """Return a table with the column `blake2b`, for DuckDB."""
+    return pa.table({"blake2b": pa.array(sorted(digests), DIGEST)})
+
+
 def _by_hash(connection: duckdb.DuckDBPyConnection, rules: Rules) -> set[bytes]:
     found: set[bytes] = set()
     for column, hashes in (("md5", rules.md5), ("sha1", rules.sha1), ("sha256", rules.sha256)):
@@ -197,5 +202,5 @@ def _values(connection: duckdb.DuckDBPyConnection, select: str, wanted: Collecti
 
 
 def _column(connection: duckdb.DuckDBPyConnection, select: str, those: Collection[bytes]) -> set[Any]:
-    connection.register("those", pa.table({"blake2b": pa.array(sorted(those), DIGEST)}))
+    connection.register("those", digests_table(those))
     return {value for (value,) in connection.execute(f"SELECT DISTINCT * FROM ({select})").fetchall() if value}

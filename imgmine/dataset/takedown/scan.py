@@ -73,9 +73,12 @@ def scan_store(
     *,
     mode: ScanMode = ScanMode.FULL,
     archives: Collection[str] = (),
+    prefix: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Scan:
     """Look for files with these BLAKE2b-256 in everything that the store has, and for rows and members named by them.
+
+    With a `prefix`, only in what has a key that begins so.
 
     `sizes` are those known of the files; what has a size that nobody knows makes `BY_SIZE` hash everything. `archives`
     are those whose shards `AFFECTED` reads. Of a remote store one object at a time is in `scratch`. `progress(done,
@@ -84,7 +87,7 @@ def scan_store(
     scan = Scan(mode, len(digests))
     known = set(sizes.values()) if mode is ScanMode.BY_SIZE and set(digests) <= sizes.keys() else None
     seeker = _Seeker(scan, frozenset(digests), known)
-    objects = list(store.list(""))
+    objects = list(store.list(prefix))
     total = sum(stored.size for stored in objects)
     done = 0
     for stored in objects:

@@ -1,0 +1,38 @@
+"""What the log of take-downs has to say while an archive is mined: what is not to be kept, and what was found of it.
+
+The pass itself is `imgmine.archives.extract`'s.
+"""
+
+from collections.abc import Mapping
+
+from imgmine.archives.blocked import Blocklist, HashKind
+from imgmine.dataset.takedown_log import Action, Draft, TakedownLog, append
+from imgmine.store.base import Store
+
+
+def blocklist_of(log: TakedownLog) -> Blocklist:
+    """Return what the log blocks by hash as a list of hashes."""
+    rules = log.rules
+    hashes = {
+        HashKind.BLAKE2B: log.blocked,
+        HashKind.MD5: rules.md5,
+        HashKind.SHA1: rules.sha1,
+        HashKind.SHA256: rules.sha256,
+        HashKind.PDQ: rules.pdq,
+    }
+    return Blocklist.of((kind, digest) for kind, digests in hashes.items() for digest in digests)
+
+
+def note_named(store: Store, log: TakedownLog, named: Mapping[bytes, tuple[str, str]]) -> None:
+    """Add to the log the files that its rules name, each given with its URL and media id, and that it does not know.
+
+    So their bytes are blocked wherever they turn up, and no longer than the entry that names them.
+    """
+    by_entry: dict[int, set[bytes]] = {}
+    for digest, (url, media_id) in named.items():
+        for entry in log.naming(url, media_id):
+            if digest not in log.blocked:
+                by_entry.setdefault(entry.number, set()).add(digest)
+    for number, digests in sorted(by_entry.items()):
+        reason = f"mined, and named by entry {number}"
+        append(store, Draft(Action.FOUND, log.entry(number).kind, (), tuple(digests), reason, of=number))
