@@ -3,17 +3,23 @@
 How one archive is changed is `archive`'s; how a release is, `imgmine.dataset.releases.rewriting`'s.
 """
 
+import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from imgmine.archives import part_file
+from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
 from imgmine.dataset.relations import ARCHIVE_TABLES, archive_table, connect
 from imgmine.dataset.releases.release import RELEASES, Release, list_versions, read_release
 from imgmine.dataset.releases.rewriting import shards_with
 from imgmine.dataset.releases.rewriting import take_out as take_out_of_release
+from imgmine.dataset.sketches import SKETCHES
 from imgmine.dataset.takedown import report as notes
 from imgmine.dataset.takedown.archive import ArchiveChange, have_made_again, take_out
 from imgmine.dataset.takedown.names import digests_table, published_under
@@ -22,6 +28,7 @@ from imgmine.dataset.takedown.scan import ScanMode, scan_store
 from imgmine.dataset.takedown_log import Action, Draft, TakedownLog, append, named_digests, read_log, rules_of
 from imgmine.scratch import StageBusy, scratch_folder
 from imgmine.store.base import Store
+from imgmine.store.tables import Provenance, parquet_metadata, to_parquet
 
 # The stages of an archive that publish what is rewritten here, as they hold their working folders.
 _STAGES = ("unique_files", "images", "embeddings", "nsfw_scores", "watermark_scores")
@@ -74,7 +81,8 @@ def apply_log(
         with _alone_with(places, archive, busy) as is_alone:
             if is_alone:
                 have_made_again(store, archive)
-    for table in ARCHIVE_TABLES:
+    _take_out_of_near_duplicates(store, log)
+    for table in (*ARCHIVE_TABLES, SKETCHES):
         store.mirror(table, ".parquet", places.mirror)  # what is gone goes from the copies too
     follow()
     all_notes = [change for archive in affected for change in notes.noted_of_archive(store, archive)]
@@ -225,6 +233,19 @@ def _remove_unfinished(store: Store, version: str, log: TakedownLog, scratch: Pa
     notes.note_release(store, log, ReleaseChange(version, False, {key: {} for key in made}, {}, ()))
     for key in made:
         store.delete(key)
+
+
+def _take_out_of_near_duplicates(store: Store, log: TakedownLog) -> None:
+    """Take the rows of blocked images out of the groups; the next run of `near_duplicates` makes the groups anew."""
+    if not log.blocked or store.stat(NEAR_DUPLICATES_KEY) is None:
+        return
+    data = store.get_bytes(NEAR_DUPLICATES_KEY)
+    rows = pq.read_table(io.BytesIO(data))
+    wanted = digests_table(log.blocked)["blake2b"]
+    hits = [pc.is_in(rows[name], wanted) for name in ("blake2b", "kept_blake2b")]
+    left = rows.filter(pc.invert(pc.or_(*hits)))
+    if left.num_rows < rows.num_rows:
+        store.put_bytes(NEAR_DUPLICATES_KEY, to_parquet(left, Provenance("", "", ""), parquet_metadata(data)))
 
 
 def _looked_for(log: TakedownLog, changes: Sequence[ArchiveChange]) -> tuple[set[bytes], dict[bytes, int]]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.dataset.relations import ARCHIVE_TABLES
+from imgmine.dataset.sketches import SKETCHES
 from imgmine.decisions import RecordDecision
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import (
@@ -26,7 +27,7 @@ from imgmine.store.publish import (
     without_rows,
 )
 from imgmine.store.shards import Shard, ShardWriter, shard_members
-from imgmine.store.tables import DIGEST
+from imgmine.store.tables import DIGEST, table_key
 
 _CHUNK = 1 << 20
 
@@ -139,6 +140,9 @@ def take_out(
     )
     if not change.is_nothing:
         note(change)
+    if rewritten:
+        # It names places in former shards of previews, and is quickly made again of what is left.
+        store.delete(table_key(SKETCHES, archive))
     for name in sorted(rewritten, key=_PUT_ORDER.index):
         store.put_bytes(rewritten[name].key, rewritten[name].data)
     for places in _PLACES:
@@ -154,6 +158,7 @@ def have_made_again(store: Store, archive: str) -> bool:
     What comes of others goes first, so that a kill in between leaves `records` to tell that there is more to do.
     """
     tables = _published(store, archive)
+    store.delete(table_key(SKETCHES, archive))
     for name in reversed(tables):
         marked = out_of_date(tables[name])
         if marked.digest != tables[name].digest:
