@@ -74,10 +74,12 @@ class GatheredShard:
         self._places = np.zeros((rows, 2), np.int64)
         self._pixels = np.full((rows, 2), -1, np.int32)
         self._end = 0
+        self._is_flushed = True
 
     def put(self, row: int, picture: Picture) -> None:
         """Keep a picture."""
         self._stream.write(picture.data)
+        self._is_flushed = False
         self._places[row] = self._end, len(picture.data)
         if picture.width is not None and picture.height is not None:
             self._pixels[row] = picture.width, picture.height
@@ -85,13 +87,15 @@ class GatheredShard:
 
     def picture(self, row: int) -> Picture:
         """Return a picture that was kept."""
+        if not self._is_flushed:
+            self._stream.flush()
+            self._is_flushed = True
         offset, size = self._places[row].tolist()
         width, height = self._pixels[row].tolist()
         data = os.pread(self._stream.fileno(), size, offset)
         return Picture(data, width if width >= 0 else None, height if height >= 0 else None)
 
     def __enter__(self) -> "GatheredShard":
-        self._stream.flush()
         return self
 
     def __exit__(

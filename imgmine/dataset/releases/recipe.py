@@ -271,7 +271,7 @@ class _Keys:
         if others := sorted(str(key) for key in self._content if key not in self._known):
             named = ", ".join(f"{self._before}{key}" for key in others)
             below = f"Below {self._before.rstrip('.')}" if self._before else "At the top"
-            raise RecipeError(f"{self._where}: unknown: {named}. {below}, {', '.join(self._known)} are known.")
+            raise RecipeError(f"{self._where}: unknown: {named}. {below}, {', '.join(sorted(self._known))} are known.")
 
 
 def _archives(top: _Keys) -> tuple[str, ...] | None:

@@ -1,0 +1,84 @@
+"""What came and what went between versions, and why: each image that went has its reason."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from imgmine.dataset.releases.diff import diff_between
+from imgmine.dataset.releases.release import NoSuchRelease, ReleaseRefused
+from imgmine.dataset.takedown_log import Action, Draft, Kind, append, undo_of
+from imgmine.store.base import Store
+from imgmine.store.local import LocalStore
+from tests.dataset.releases.conftest import PICTURES
+from tests.dataset.releases.mined_store import EARLY, LATE, MIDDLE, Pic, make, own, put_archive, recipe_of
+
+
+def reasons(store: Store, version: str) -> dict[tuple[str, str], str]:
+    """Return why each image came or went, as the release has it."""
+    table = pq.read_table(io.BytesIO(store.get_bytes(f"releases/{version}/diff.parquet")))
+    return {(row["change"], row["blake2b"]): row["reason"] for row in table.to_pylist()}
+
+
+def counts(store: Store, version: str) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    said = json.loads(store.get_bytes(f"releases/{version}/diff.json"))
+    return said["came"], said["went"]
+
+
+def test_a_release_after_a_take_down_says_what_went_and_why(mined: LocalStore, tmp_path: Path) -> None:
+    out = PICTURES[EARLY][0]
+    first = make(mined, recipe_of(), tmp_path)
+    entry = append(mined, Draft(Action.ADD, Kind.HASH, (f"blake2b:{out.name}",), (out.digest,), "asked"))
+    second = make(mined, recipe_of(), tmp_path)
+    assert first.diff is None
+    assert second.release.images == first.release.images - 1
+    assert reasons(mined, "v2") == {("went", out.name): "taken_down"}
+    card = mined.get_bytes("releases/v2/README.md").decode()
+    assert "| taken_down | 1 | it was taken down |" in card
+    assert out.name not in card
+    append(mined, undo_of(entry.number, "by mistake"))
+    make(mined, recipe_of(), tmp_path)
+    assert reasons(mined, "v3") == {("came", out.name): "take_down_undone"}
+
+
+def test_each_reason_is_told(mined: LocalStore, tmp_path: Path) -> None:
+    make(mined, recipe_of(), tmp_path)
+    # One archive goes, another is mined again with less, and with other verdicts; then the thresholds change.
+    mined.delete(f"files/{LATE}.parquet")
+    put_archive(
+        mined,
+        MIDDLE,
+        [Pic(7), Pic(10, percentile=2.0), Pic(11, nsfw=0.7), Pic(12, gate="mode"), Pic(50)],
+        tmp_path / "again",
+    )
+    own(mined, tmp_path)
+    made = make(mined, recipe_of(select={"percentile_at_least": 5}), tmp_path)
+    assert made.diff is not None
+    assert counts(mined, "v2") == (
+        {"recipe": 1},
+        {"file_gone": 6, "archive_gone": 4, "gate": 1, "percentile": 1},
+    )
+    assert reasons(mined, "v2")["went", Pic(12).name] == "gate"
+    assert made.diff.archives_went == (LATE,)
+    assert made.diff.recipe == ("+  percentile_at_least: 5.0",)
+    make(mined, recipe_of(archives=[EARLY]), tmp_path)
+    assert counts(mined, "v3") == ({}, {"archive_not_chosen": 2})
+
+
+def test_versions_that_do_not_follow_each_other_are_compared_by_the_diffs_between(
+    mined: LocalStore, tmp_path: Path
+) -> None:
+    make(mined, recipe_of(), tmp_path)
+    make(mined, recipe_of(select={"formats": ["JPEG"]}), tmp_path)
+    make(mined, recipe_of(archives=[EARLY, LATE]), tmp_path)
+    diff = diff_between(mined, "v1", "v3", tmp_path / "diff")
+    assert (diff.came, diff.went) == ({}, {"archive_not_chosen": 8, "format": 1})
+    assert diff.stayed == 12
+    assert "9 went" in diff.as_text()
+    with pytest.raises(ReleaseRefused, match="give the earlier version first"):
+        diff_between(mined, "v3", "v1", tmp_path / "diff")
+    with pytest.raises(NoSuchRelease, match="There is no release v9"):
+        diff_between(mined, "v3", "v9", tmp_path / "diff")

@@ -1,0 +1,65 @@
+"""A release is read as it is by `datasets`, `webdataset` and `mlcroissant`."""
+
+import warnings
+from datetime import date
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imgmine.store.local import LocalStore
+from tests.dataset.releases.mined_store import make, recipe_of
+
+
+@pytest.fixture
+def release(mined: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a release of previews, and no network."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    monkeypatch.setenv("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    made = make(mined, recipe_of(content="previews", short_side=64, shard_images=12), tmp_path)
+    assert (made.release.images, len(made.release.shards)) == (21, 2)
+    return mined.root / "releases" / "v1"
+
+
+def test_datasets_reads_both_layouts_and_the_folder(release: Path, tmp_path: Path) -> None:
+    import datasets
+
+    cache = str(tmp_path / "cache")
+    tables = datasets.load_dataset("parquet", data_files=f"{release}/data/*.parquet", split="train", cache_dir=cache)
+    assert len(tables) == 21
+    assert isinstance(tables[0]["image"], Image.Image)
+    assert min(tables[0]["image"].size) == 64
+    assert tables[0]["captured_at"].tzinfo is not None
+    tars = datasets.load_dataset("webdataset", data_files=f"{release}/data/*.tar", split="train", cache_dir=cache)
+    assert len(tars) == 21
+    assert [row["json"]["blake2b"] for row in tars] == list(tables["blake2b"])
+    assert min(tars[0]["jpg"].size) == 64
+    streamed = datasets.load_dataset(str(release), split="train", streaming=True)
+    assert next(iter(streamed))["url"].startswith("https://i.imgur.com/")
+
+
+def test_webdataset_reads_the_tars(release: Path) -> None:
+    import webdataset
+
+    tars = sorted(map(str, release.glob("data/*.tar")))
+    samples = list(webdataset.WebDataset(tars, shardshuffle=False).decode("pil"))
+    assert len(samples) == 21
+    assert all(sample["json"]["blake2b"] == sample["__key__"] for sample in samples)
+    assert {min(sample["jpg"].size) for sample in samples} == {64}
+
+
+@pytest.mark.parametrize("layouts", [["parquet"], ["webdataset"]])
+def test_croissant_is_valid_and_its_records_load(layouts: list[str], mined: LocalStore, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlcroissant
+
+    make(mined, recipe_of(layouts=layouts, published=date(2026, 1, 31), url="https://example.org/small"), tmp_path)
+    described = mlcroissant.Dataset(str(mined.root / "releases/v1/croissant.json"))
+    assert not described.metadata.issues.errors
+    assert not described.metadata.issues.warnings
+    records = list(described.records("images"))
+    assert len({record["images/blake2b"] for record in records}) == 21
+    if layouts == ["parquet"]:
+        assert all(isinstance(record["images/image"], Image.Image) for record in records)
