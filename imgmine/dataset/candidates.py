@@ -60,6 +60,8 @@ class CandidateSpool:
     def _flush(self) -> None:
         pairs = np.concatenate([NO_PAIRS, *self._waiting])
         self._waiting, self._waiting_rows = [], 0
+        if not len(pairs):
+            return
         parts = pairs["later"] // self._span
         order = np.argsort(parts, kind="stable")
         numbers, starts = np.unique(parts[order], return_index=True)

@@ -173,6 +173,8 @@ def _bring_sketches_up_to_date(
 
 def _candidates(items: Items, scratch: Path, part_rows: int, tell: Progress) -> CandidateSpool:
     spool = CandidateSpool(scratch / "candidates", MOST_CANDIDATES)
+    if not len(items):
+        return spool
     for codes, measure in ((items.pdq_codes, PDQ_MEASURE), (items.vector_codes, VECTOR_MEASURE)):
 
         def on_table(done: int, total: int, step: str = f"compare {measure.name}") -> None:

@@ -20,8 +20,8 @@ from imgmine.store.base import NotInStore, Store
 JUDGE_VERSION = f"{same_picture.CODE_VERSION} {cv2.__version__}"
 """Of the code that judges: what was found by another one counts for nothing."""
 
-# Kept ones are asked for again and again; a view takes 0.4 MB.
-_VIEWS = 256
+# Kept ones are asked for again and again; a view takes 0.2 MB.
+_VIEWS = 512
 
 
 class NearDuplicateError(ImgmineError):

@@ -23,7 +23,7 @@ _TABLE = pa.schema(
         pa.field("mirrored", pa.bool_(), nullable=False),
     ]
 )
-_ROW = np.dtype([("pair", ">u8", (2,)), ("agreement", "<f4"), ("mirrored", "?")])
+_ROW = np.dtype([("pair", "<u8", (2,)), ("agreement", "<f4"), ("mirrored", "?")])
 _KEEP_EVERY = 20_000  # pairs: what a killed run has to look at again at most
 
 Rows = npt.NDArray[np.void]
@@ -62,7 +62,7 @@ class Verdicts:
 
     def get(self, pair: bytes) -> Verdict | None:
         """Return what an earlier run found of a pair, or None."""
-        first, second = (int.from_bytes(half, "big") for half in (pair[:8], pair[8:]))
+        first, second = (int.from_bytes(half, "little") for half in (pair[:8], pair[8:]))
         row = int(np.searchsorted(self._firsts, np.uint64(first)))
         while row < len(self._known) and self._known[row]["pair"][0] == first:
             if self._known[row]["pair"][1] == second:
@@ -90,7 +90,7 @@ class Verdicts:
     def _take_new(self) -> Rows:
         rows = np.empty(len(self._new), _ROW)
         for row, (pair, verdict) in zip(rows, self._new, strict=True):
-            row["pair"] = np.frombuffer(pair, ">u8")
+            row["pair"] = np.frombuffer(pair, "<u8")
             row["agreement"], row["mirrored"] = verdict
         self._new = []
         self._asked.append(rows)
@@ -109,7 +109,7 @@ class Verdicts:
         table = pq.read_table(pa.BufferReader(self._store.get_bytes(key)))
         rows = np.empty(len(table), _ROW)
         pairs = table["pair"].combine_chunks()
-        rows["pair"] = np.frombuffer(pairs.buffers()[1], ">u8", 2 * len(pairs), 16 * pairs.offset).reshape(-1, 2)
+        rows["pair"] = np.frombuffer(pairs.buffers()[1], "<u8", 2 * len(pairs), 16 * pairs.offset).reshape(-1, 2)
         rows["agreement"] = table["agreement"].to_numpy()
         rows["mirrored"] = table["mirrored"].to_numpy()
         return rows
