@@ -17,6 +17,7 @@ from imgmine.settings import Settings, load_settings
 from imgmine_assets.label_cli import label
 from imgmine_assets.models_cli import models
 from imgmine_assets.release_cli import release
+from imgmine_assets.takedown_cli import takedown
 
 _DOTENV = """\
 # Settings of this checkout; .env.example explains each. DAGSTER_HOME must be an absolute path.
@@ -48,6 +49,7 @@ def main() -> None:
 main.add_command(models)
 main.add_command(label)
 main.add_command(release)
+main.add_command(takedown)
 
 
 @main.command()

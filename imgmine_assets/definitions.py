@@ -19,11 +19,13 @@ from imgmine_assets.gmm_model import gmm_model
 from imgmine_assets.images import build_images
 from imgmine_assets.jobs import ALL_JOBS
 from imgmine_assets.labels import labels
+from imgmine_assets.near_duplicates import near_duplicates
 from imgmine_assets.nsfw_scores import nsfw_scores
 from imgmine_assets.probe_model import probe_model
 from imgmine_assets.probe_scores import probe_scores
 from imgmine_assets.raw_archives import raw_archives
 from imgmine_assets.releases import releases
+from imgmine_assets.takedown_applied import takedown_applied
 from imgmine_assets.unique_files import build_unique_files
 from imgmine_assets.watermark_scores import watermark_scores_of
 from resources.archive_org import ArchiveOrgResource
@@ -93,9 +95,11 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             probe_scores,
             categories_of(settings.categories),
             dataset,
+            near_duplicates,
             dataset_statistics,
             dbt_reports,
             releases,
+            takedown_applied,
         ],
         asset_checks=[no_archive_left_failed],
         jobs=[*ALL_JOBS],

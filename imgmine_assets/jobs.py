@@ -38,4 +38,9 @@ make_release = dg.define_asset_job(
     partitions_def=versions,
     description="One version of the published dataset, by the recipe that imgmine release make has put into the store.",
 )
-ALL_JOBS = (mine_archive, score_archive, fit_gmm, fit_probe, statistics, make_release)
+take_down = dg.define_asset_job(
+    "take_down",
+    dg.AssetSelection.assets("takedown_applied"),
+    description="Carries out the log of take-downs, and scans the store for what is left; imgmine takedown apply.",
+)
+ALL_JOBS = (mine_archive, score_archive, fit_gmm, fit_probe, statistics, make_release, take_down)

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,19 @@ class Outcome:
         return not self.reason
 
 
-def run_job(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, archive: str | None = None) -> Outcome:
+def run_job(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    archive: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Outcome:
     """Run a job to its end, for one archive or for none. A failure is returned, not raised."""
     run_id = str(uuid.uuid4())
     # dbt prints a line for each of its tests; on the terminal the log's messages are enough.
     with contextlib.redirect_stdout(io.StringIO()):
         definition = defs.resolve_job_def(job)
-        run = create_linked_run(definition, instance, run_id, archive, _CONSOLE)
+        run = create_linked_run(definition, instance, run_id, archive, {**_CONSOLE, **(config or {})})
         if execute_here(definition, instance, run):
             return Outcome(job, archive, run_id, "")
     failure = describe(instance, {archive or "": run})[0]

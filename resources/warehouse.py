@@ -10,7 +10,9 @@ import dagster as dg
 from imgmine.archives.item import Item
 from imgmine.dataset.known_files import KnownFiles, known_before
 from imgmine.dataset.publishing import DatasetSummary, publish_dataset
-from imgmine.dataset.warehouse import build_warehouse, checkout_warehouse, publish_warehouse
+from imgmine.dataset.takedown.listings import hidden_in
+from imgmine.dataset.takedown_log import read_log
+from imgmine.dataset.warehouse import build_warehouse, checkout_warehouse, hide_blocked, publish_warehouse
 from imgmine.store.base import Store
 
 _PATH_FOR_DBT = "IMGMINE_WAREHOUSE"
@@ -40,6 +42,8 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def publish(self, store: Store, path: Path) -> None:
         """Publish a private copy in place of the former warehouse."""
         publish_warehouse(store, path)
+        if hidden_in(path) != read_log(store).blocked:  # something was taken down since it was built
+            hide_blocked(store, self.mirror_folder, path.parent)
 
     @property
     def mirror_folder(self) -> Path:

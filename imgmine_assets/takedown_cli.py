@@ -1,0 +1,192 @@
+"""`imgmine takedown`: naming what is to be taken down, taking that back, and carrying it out.
+
+What a take-down is, is imgmine.dataset.takedown's; the log is imgmine.dataset.takedown_log's.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from imgmine.settings import Settings, load_settings
+from imgmine.store.base import Store
+
+
+@click.group()
+def takedown() -> None:
+    """Take files out of the dataset: at once out of every listing, then out of the store. See docs/takedown.md."""
+
+
+@takedown.command()
+@click.option("--hash", "hashes", multiple=True, metavar="HASH", help="MD5, SHA-1, SHA-256 or BLAKE2b in hexadecimal.")
+@click.option("--url", "urls", multiple=True, metavar="URL", help="What was archived under this URL.")
+@click.option("--media-id", "media_ids", multiple=True, metavar="ID", help="What the source calls so, in any format.")
+@click.option("--domain", "domains", multiple=True, metavar="DOMAIN", help="Everything from there and from below it.")
+@click.option(
+    "--list",
+    "lists",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A hash, a URL, media_id:ID or domain:DOMAIN a line.",
+)
+@click.option("--reason", required=True, help="Why; it stays in the log.")
+@click.option("--by", help="Who says so; the user of this process by default.")
+@click.option("--dry-run", is_flag=True, help="Only tell which files it would be.")
+def add(
+    hashes: Sequence[str],
+    urls: Sequence[str],
+    media_ids: Sequence[str],
+    domains: Sequence[str],
+    lists: Sequence[Path],
+    reason: str,
+    by: str | None,
+    dry_run: bool,
+) -> None:
+    """Block files by whatever names them: they leave every listing now, and the store with `imgmine takedown apply`.
+
+    Several options together make one entry of the log. What is mined later and is named by it is not kept either.
+    """
+    from imgmine.dataset.takedown import names
+    from imgmine.dataset.takedown_log import Action, Draft, Kind, TakedownError, append, named_digests, rules_of
+
+    try:
+        by_kind = {
+            Kind.HASH: [value for text in hashes for value in names.hash_values(text)],
+            Kind.URL: [names.url_value(text) for text in urls],
+            Kind.MEDIA_ID: [names.media_id_value(text) for text in media_ids],
+            Kind.DOMAIN: [names.domain_value(text) for text in domains],
+            Kind.LIST: [value for path in lists for value in names.list_values(path)],
+        }
+    except TakedownError as error:
+        raise click.UsageError(str(error)) from error
+    given = [kind for kind, found in by_kind.items() if found]
+    if not reason.strip():
+        raise click.UsageError("The reason is empty: say why, for those who read the log later.")
+    if not given:
+        raise click.UsageError("Nothing is named: give --hash, --url, --media-id, --domain or --list.")
+    values = tuple(dict.fromkeys(value for found in by_kind.values() for value in found))
+    settings, store = _opened()
+    named = names.published_under(store, settings.mirror, rules_of(values), named_digests(values))
+    _tell_named(len(named.digests), named.archives)
+    if urls and not named.digests:
+        click.echo(
+            "The URL of a page is none of a picture: --media-id abcdefg names what https://imgur.com/abcdefg shows."
+        )
+    if dry_run:
+        click.echo("Nothing was done (--dry-run).")
+        return
+    kind = given[0] if len(given) == 1 else Kind.LIST
+    entry = append(store, Draft(Action.ADD, kind, values, tuple(named.digests), reason.strip()), by=by)
+    click.echo(f"Entry {entry.number} of the log: {entry.hash}")
+    _take_out_of_listings(store, settings)
+    click.echo("From now on they are in no listing and no new release, and mining brings none of them back.")
+    click.echo("Their bytes are in the store until: imgmine takedown apply")
+
+
+@takedown.command()
+@click.argument("entry", type=click.IntRange(1))
+@click.option("--reason", required=True, help="Why; it stays in the log.")
+@click.option("--by", help="Who says so; the user of this process by default.")
+def undo(entry: int, reason: str, by: str | None) -> None:
+    """Take back an entry of the log. What an earlier apply has removed comes back with the next, if it is archived."""
+    from imgmine.dataset.takedown_log import append, undo_of
+
+    settings, store = _opened()
+    added = append(store, undo_of(entry, reason), by=by)
+    click.echo(f"Entry {added.number} takes back entry {entry}: {added.hash}")
+    _take_out_of_listings(store, settings)
+    click.echo("What is still stored is listed again. What was removed is mined again by: imgmine takedown apply")
+
+
+@takedown.command("list")
+@click.option("--values", is_flag=True, help="Print what each entry names, too.")
+def list_entries(values: bool) -> None:
+    """Print the log, after checking that no entry of it was changed."""
+    from imgmine.dataset.takedown_log import Action, read_log
+
+    _, store = _opened()
+    log = read_log(store)
+    for entry in log.entries:
+        what = entry.kind.replace("_", " ") if entry.action is Action.ADD else f"{entry.action} of {entry.of}"
+        state = ", taken back" if entry.number in log.undone else ""
+        files = f", {len(entry.resolved)} files" if entry.action is not Action.UNDO else ""
+        click.echo(f"{entry.number}: {what}{files}, {entry.time:%Y-%m-%d %H:%M} UTC, {entry.by}: {entry.reason}{state}")
+        if values:
+            for value in entry.values:
+                click.echo(f"   {value}")
+    click.echo(f"{len(log.entries)} entries, {len(log.blocked)} files blocked now. Hash of the last entry: {log.head}")
+
+
+@takedown.command()
+@click.option(
+    "--scan",
+    type=click.Choice(["full", "by-size", "affected"]),
+    default="full",
+    show_default=True,
+    help="What is read to prove it: all members of all shards; those of a blocked file's size; those of the archives "
+    "concerned alone.",
+)
+@click.option("--drop-raw", is_flag=True, help="Remove the WARC files that have the bytes from the archive cache, too.")
+@click.option("--no-mine", is_flag=True, help="Do not mine what was taken back; say only which archives.")
+def apply(scan: str, drop_raw: bool, no_mine: bool) -> None:
+    """Carry out the log: rewrite what holds the files, mine again what was taken back, and prove it by a scan."""
+    from imgmine.dataset.takedown.applying import archives_to_restore, undone_files
+    from imgmine.dataset.takedown.report import report_keys
+    from imgmine.dataset.takedown_log import read_log
+    from imgmine_assets.definitions import build_defs
+    from imgmine_assets.instance import open_instance
+    from imgmine_assets.mining import mine, run_job
+
+    settings, store = _opened()
+    defs = build_defs(settings=settings)
+    config = {"ops": {"takedown_applied": {"config": {"scan": scan, "drop_raw": drop_raw}}}}
+    failed = False
+    with open_instance(settings) as instance:
+        outcome = run_job(defs, instance, "take_down", config=config)
+        log = read_log(store)
+        to_mine = archives_to_restore(store, settings.mirror, undone_files(log)) if outcome.succeeded else []
+        if to_mine and not no_mine:
+            click.echo(f"To be mined again, as an entry was taken back: {', '.join(to_mine)}")
+            for mined in mine(defs, instance, to_mine):
+                failed |= not mined.succeeded
+                click.echo(f"{mined.archive}: {mined.reason or 'mined'}", err=not mined.succeeded)
+            outcome = run_job(defs, instance, "take_down", config=config)
+        if outcome.succeeded:
+            statistics = run_job(defs, instance, "statistics")
+            failed |= not statistics.succeeded
+            if not statistics.succeeded:
+                click.echo(f"statistics: {statistics.reason}", err=True)
+    as_json, as_text = report_keys(log)
+    if log.entries and store.stat(as_text) is not None:
+        click.echo(store.get_bytes(as_text).decode())
+        click.echo(f"The report: {store.uri(as_json)}")
+    if not outcome.succeeded:
+        click.echo(outcome.reason, err=True)
+    if failed or not outcome.succeeded:
+        sys.exit(1)
+
+
+def _tell_named(files: int, archives: Sequence[str]) -> None:
+    if files:
+        archived = f"{len(archives)} archive{'s' if len(archives) != 1 else ''}"
+        click.echo(f"{files} file{'s' if files != 1 else ''} that were mined are named by it, in {archived}.")
+    else:
+        click.echo("No file that was mined is named by it; it holds for what is mined later.")
+
+
+def _take_out_of_listings(store: Store, settings: Settings) -> None:
+    """Publish the warehouse again, whose views are what people list."""
+    from imgmine.dataset.warehouse import hide_blocked
+    from imgmine.scratch import scratch_folder
+
+    with scratch_folder(settings.scratch, "takedown", "warehouse") as scratch:
+        hide_blocked(store, settings.mirror, scratch)
+
+
+def _opened() -> tuple[Settings, Store]:
+    from imgmine.store.opening import open_store
+
+    settings = load_settings()
+    return settings, open_store(settings.store, settings.s3_endpoint)
