@@ -7,8 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import dagster as dg
 
 from imgmine.dataset.labels import add_labels, read_labels
+from imgmine.dataset.releases.inputs import InputMissing, read_inputs
+from imgmine.dataset.releases.making import version_to_make
+from imgmine.dataset.releases.recipe import EXAMPLE, read_recipe
 from imgmine.demo.archives import TRUTH_FOLDER, make_archives
 from imgmine.demo.reference import make_reference
 from imgmine.demo.server import serve
@@ -21,6 +25,7 @@ from imgmine.store.publish import read_table
 from imgmine_assets.amounts import readable_bytes, readable_seconds
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import Outcome, mine, run_job
+from imgmine_assets.releases import register
 from imgmine_assets.shown import count_values
 from imgmine_assets.ui import UiFailed, free_port, running_ui, show
 
@@ -116,7 +121,24 @@ def _mine_everything(settings: Settings, identifiers: list[str], truths: list[Pa
             outcomes.append(run_job(defs, instance, "score_archive", identifier))
         click.echo("Making the dataset's statistics and dbt's reports")
         outcomes.append(run_job(defs, instance, "statistics"))
+        if all(outcome.succeeded for outcome in outcomes):
+            outcomes += _release(settings, store, defs, instance)
     return outcomes
+
+
+def _release(settings: Settings, store: Store, defs: dg.Definitions, instance: dg.DagsterInstance) -> list[Outcome]:
+    """Make a release by the example of a recipe, unless an earlier demo has."""
+    recipe = read_recipe(EXAMPLE)
+    try:
+        version, is_there = version_to_make(store, read_inputs(store, settings.mirror, recipe))
+    except InputMissing as error:  # the package of the NSFW model is a choice
+        click.echo(f"No release is made: {error}")
+        return []
+    if is_there:
+        return []
+    click.echo(f"Making the release {version}")
+    register(store, instance, version, recipe)
+    return [run_job(defs, instance, "make_release", version)]
 
 
 def _label(store: Store, truths: list[Path], mirror: Path) -> None:

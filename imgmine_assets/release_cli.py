@@ -25,6 +25,8 @@ def release() -> None:
 @click.option("--version", "wanted", help="v1, v2, …; the one after the last by default.")
 def make(recipe: Path, wanted: str | None) -> None:
     """Make a release of what is published; a run that was killed is gone on with."""
+    from imgmine.dataset.releases.inputs import read_inputs
+    from imgmine.dataset.releases.making import version_to_make
     from imgmine.dataset.releases.recipe import read_recipe
     from imgmine_assets.definitions import build_defs
     from imgmine_assets.instance import open_instance
@@ -33,7 +35,7 @@ def make(recipe: Path, wanted: str | None) -> None:
 
     settings, store = _opened()
     read = read_recipe(recipe)
-    version, is_there = _version_to_make(store, settings, read, wanted)
+    version, is_there = version_to_make(store, read_inputs(store, settings.mirror, read), wanted)
     if is_there:
         click.echo(f"{version} is there already, made by this recipe from what is published now.")
         return
@@ -44,23 +46,6 @@ def make(recipe: Path, wanted: str | None) -> None:
         click.echo(f"{version}: {outcome.reason}", err=True)
         sys.exit(1)
     _tell(store, version)
-
-
-def _version_to_make(store: Store, settings: Settings, recipe: object, wanted: str | None) -> tuple[str, bool]:
-    from imgmine.dataset.releases.inputs import read_inputs
-    from imgmine.dataset.releases.making import refuse_other, version_for
-    from imgmine.dataset.releases.recipe import Recipe
-    from imgmine.dataset.releases.release import list_versions, number_of, read_release
-
-    assert isinstance(recipe, Recipe)
-    if wanted is not None:
-        number_of(wanted)
-    inputs = read_inputs(store, settings.mirror, recipe)
-    version = wanted or version_for(store, inputs)
-    if version not in list_versions(store):
-        return version, False
-    refuse_other(store, read_release(store, version), inputs)
-    return version, True
 
 
 @release.command("list")

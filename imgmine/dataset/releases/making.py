@@ -30,6 +30,7 @@ from imgmine.dataset.releases.release import (
     former_version,
     list_versions,
     next_version,
+    number_of,
     read_release,
     release_json,
     release_key,
@@ -59,15 +60,24 @@ class Made:
     diff: Diff | None
 
 
-def version_for(store: Store, inputs: Inputs) -> str:
-    """Return the version to make of these inputs: the last one, where it was made from them, else the next one."""
+def version_to_make(store: Store, inputs: Inputs, wanted: str | None = None) -> tuple[str, bool]:
+    """Return the version to make of these inputs, and whether it is there already, made from the same.
+
+    It is the one that is wanted; else the last one, where it was made from them; else the next one. Raises
+    `ReleaseRefused` where the wanted one was made from other inputs.
+    """
     versions = list_versions(store)
+    if wanted is not None:
+        number_of(wanted)
+        if wanted in versions:
+            _refuse_other(store, read_release(store, wanted), inputs)
+        return wanted, wanted in versions
     if versions and read_release(store, versions[-1]).fingerprint == inputs.fingerprint:
-        return versions[-1]
-    return next_version(store)
+        return versions[-1], True
+    return next_version(store), False
 
 
-def refuse_other(store: Store, release: Release, inputs: Inputs) -> None:
+def _refuse_other(store: Store, release: Release, inputs: Inputs) -> None:
     """Raise `ReleaseRefused` where the release was made from other inputs."""
     if release.fingerprint != inputs.fingerprint:
         raise ReleaseRefused(
@@ -95,11 +105,10 @@ def make_release(
     was made from other inputs, and `InputMissing`, `InputsChanged`, `NothingChosen`, `SourceChanged`.
     """
     inputs = read_inputs(store, mirror_folder, recipe)
-    version = version or version_for(store, inputs)
+    version, is_there = version_to_make(store, inputs, version)
     folder = folder_of(version)
-    if version in list_versions(store):
+    if is_there:
         release = read_release(store, version)
-        refuse_other(store, release, inputs)
         remove_unnamed(store, release)
         return Made(release, changed=False, uncovered=inputs.uncovered, resumed_shards=0, diff=None)
     with choose(recipe, inputs, scratch, memory=memory) as chosen:

@@ -18,6 +18,8 @@ from imgmine.images.gate import FORMATS
 from imgmine.images.previews import SHORT_SIDE
 from imgmine.store.publish import content_digest
 
+EXAMPLE = Path(__file__).with_name("example.yaml")
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOST_IMAGES = 100_000

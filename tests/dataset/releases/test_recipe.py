@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from imgmine.dataset.releases.recipe import Content, Layout, RecipeError, parse_recipe, read_recipe
+from imgmine.dataset.releases.recipe import EXAMPLE, Content, Layout, RecipeError, parse_recipe, read_recipe
 
 LEAST = "name: small\ndescription: Small.\nlicence: None.\n"
-EXAMPLE = Path(__file__).parents[3] / "imgmine/dataset/releases/example.yaml"
 
 
 def test_the_shipped_example_is_a_recipe() -> None:
