@@ -6,10 +6,15 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 
+from imgmine.dataset.blocklist import are_pictures_as_listed
+from imgmine.dataset.takedown.listings import listed
+from imgmine.dataset.takedown.mining import blocklist_of
+from imgmine.dataset.takedown_log import read_log
 from imgmine.decisions import IMAGE_MEANINGS, ImageDecision
 from imgmine.images import archive as stage
 from imgmine.images.decoder_pool import DecoderPool
 from imgmine.images.decoding import Decoding
+from imgmine.images.pdq_index import PdqIndex
 from imgmine.images.samples import dropped_samples, kept_samples
 from imgmine.models.showing import Screen
 from imgmine.scratch import scratch_folder
@@ -23,6 +28,7 @@ from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
 from imgmine_assets.unique_files import unique_files
+from resources.blocklist import BlocklistResource
 from resources.decoders import DecodersResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
@@ -34,12 +40,16 @@ USUALLY_KEPT, KEPT_TOLERANCE = 0.76, 0.10
 
 
 def _images(
-    context: dg.AssetExecutionContext, store: StoreResource, decoders: DecodersResource, models: ModelsResource
+    context: dg.AssetExecutionContext,
+    store: StoreResource,
+    decoders: DecodersResource,
+    models: ModelsResource,
+    blocklist: BlocklistResource,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The gate: Pillow loads it whole, its mode is RGB, both sides have at least 128 pixels. Each drop has its reason.
 
-    One decode, in a process of its own, gives the verdict, the preview and the perceptual hash. Most of it was
-    done while the archive was read.
+    One decode, in a process of its own, gives the verdict, the preview and the perceptual hashes. Most of it was
+    done while the archive was read. What looks like something on a list of PDQ hashes is blocked.
     """
     archive = context.partition_key
     started = time.monotonic()
@@ -47,13 +57,16 @@ def _images(
         opened = store.open()
         files = read_table(opened, "files", archive)
         version = stage.code_version(decoders.decoding)
-        inputs = fingerprint(files=files.digest, code_version=version)
+        inputs = fingerprint(files=files.origin, code_version=version)
         with (
             scratch_folder(store.scratch_root, _NAME, archive) as scratch,
             decoders.start() as pool,
             stage.open_gated(store.scratch_root, archive, pool) as known,
         ):
-            as_before = unchanged(opened, [_NAME], archive, inputs, _SHARDS)
+            blocked = PdqIndex((blocklist.load() | blocklist_of(read_log(opened))).pdq)
+            as_before = unchanged(opened, [_NAME], archive, inputs, _SHARDS) and are_pictures_as_listed(
+                blocked, read_table(opened, _NAME, archive).read()
+            )
             if as_before:
                 context.log.info(f"{archive}: nothing has changed since the last run")
             else:
@@ -66,6 +79,7 @@ def _images(
                     decoders=pool,
                     gated=known,
                     progress=log_progress(context.log, "gate", unit="files"),
+                    blocked=blocked,
                 )
                 publish(
                     opened,
@@ -110,7 +124,7 @@ def _sheets(
     store: Store, archive: str, files: pa.Table, scratch: Path, decoders: DecoderPool, screen: Screen
 ) -> dict[str, str]:
     """Contact sheets of kept and of dropped pictures, under their headings."""
-    table = read_table(store, _NAME, archive).read()
+    table = listed(store, read_table(store, _NAME, archive).read())
     kept = kept_samples(table, store.get_range)
     dropped = dropped_samples(table, files, store.get_range, scratch, decoders=decoders)
     passed = shown.count_values(table, "decision")[ImageDecision.KEPT]

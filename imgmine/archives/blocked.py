@@ -55,6 +55,8 @@ class Blocklist:
         return sum(map(len, self._digests.values()))
 
     def __or__(self, other: "Blocklist") -> "Blocklist":
+        if not other or not self:
+            return other or self
         both = {
             kind: [part for part in (self._digests.get(kind), other._digests.get(kind)) if part is not None]
             for kind in HashKind

@@ -5,8 +5,12 @@ What is then done with a file is the take-down's business.
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgmine.archives.blocked import Blocklist, Digests, HashKind
+from imgmine.decisions import ImageDecision
+from imgmine.images.hashes import Pdq
+from imgmine.images.pdq_index import PdqIndex
 
 
 def is_as_listed(blocklist: Blocklist, records: pa.Table, files: pa.Table) -> bool:
@@ -26,6 +30,16 @@ def listed(blocklist: Blocklist, files: pa.Table) -> "np.ndarray[tuple[int], np.
         if kind in files.schema.names:
             found |= blocklist.mask(kind, digests_of(files[kind], kind))
     return found
+
+
+def are_pictures_as_listed(blocked: PdqIndex, images: pa.Table) -> bool:
+    """Tell whether the gate blocked all that is near to a hash of the index, and nothing else."""
+    if "pdq" not in images.schema.names:  # an earlier version's
+        return False
+    return all(
+        (row["decision"] == ImageDecision.BLOCKED) == (blocked.nearest(Pdq(row["pdq"], row["pdq_quality"])) is not None)
+        for row in images.filter(pc.is_valid(images["pdq"])).select(["decision", "pdq", "pdq_quality"]).to_pylist()
+    )
 
 
 def digests_of(column: pa.ChunkedArray, kind: HashKind) -> Digests:

@@ -4,7 +4,7 @@ What is kept is decided in `gate`, where it runs in `decoder_pool`; publishing i
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +13,16 @@ import PIL
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgmine.decisions import ImageDecision
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.decoding import Decoding
 from imgmine.images.gated import GatedResults, Judgement
+from imgmine.images.pdq_index import PdqIndex
 from imgmine.store.publish import fingerprint
 from imgmine.store.shards import SHARD_BYTES, Member, Shard, ShardWriter
 from imgmine.store.tables import IMAGES
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 
 def code_version(decoding: Decoding) -> str:
@@ -60,15 +62,17 @@ def gate_archive(
     gated: GatedResults | None = None,
     shard_bytes: int = SHARD_BYTES,
     progress: Callable[[int, int], None] | None = None,
+    blocked: PdqIndex | None = None,
 ) -> GatedArchive:
     """Judge every picture of an archive and make the previews of those that are kept.
 
     `images` gets one row for each row of `files` whose media type is a picture's, stills among them. A video has none:
     its still stands for it. Pictures whose results are in `gated` are not decoded again. `local_shard` returns a local
     file for a shard that `files` names; it is called once for each that is needed. Shards of previews are made in
-    `scratch`, each of at most `shard_bytes`. `progress(done, total)` is told the pictures judged so far. The outputs
-    are the same, byte for byte, whatever the number of workers and whatever is in `gated`. Raises `DecoderError`, and
-    what `local_shard` raises.
+    `scratch`, each of at most `shard_bytes`. `progress(done, total)` is told the pictures judged so far. What is near
+    to a hash that is `blocked` has that decision, its PDQ hash, and nothing else. The outputs are the same, byte for
+    byte, whatever the number of workers and whatever is in `gated`. Raises `DecoderError`, and what `local_shard`
+    raises.
     """
     pictures = files.filter(pc.starts_with(files["media_type"], "image/"))
     # In the order of their bytes, so that the shards are read from end to end.
@@ -77,16 +81,30 @@ def gate_archive(
     members: list[Member | None] = []
     with ShardWriter(scratch, f"previews/{archive}", shard_bytes) as writer:
         judgements = _judgements(pictures, cache(local_shard), decoders, gated)
-        for digest, (verdict, preview, dhash) in zip(pictures["blake2b"].to_pylist(), judgements, strict=True):
+        for digest, judgement in zip(pictures["blake2b"].to_pylist(), judgements, strict=True):
+            row, preview = _row(judgement, blocked)
             members.append(None if preview is None else writer.add(f"{digest.hex()}.jpg", preview))
-            size = None if preview is None else len(preview)
-            rows.append({"blake2b": digest, **asdict(verdict), "preview_size": size, "dhash": dhash})
+            rows.append({"blake2b": digest, **row})
             if progress is not None:
                 progress(len(rows), pictures.num_rows)
     for row, member in zip(rows, members, strict=True):
         if member is not None:
             row |= {"preview_shard": writer.shards[member.shard].key, "preview_offset": member.offset}
     return GatedArchive(pa.Table.from_pylist(rows, schema=IMAGES).sort_by("blake2b"), writer.shards)
+
+
+def _row(judgement: Judgement, blocked: PdqIndex | None) -> tuple[dict[str, object], bytes | None]:
+    """Return the columns that are known of a picture, and its preview where it has one."""
+    verdict, preview, hashes = judgement
+    if hashes is None:
+        return asdict(verdict), preview
+    row = {"pdq": hashes.pdq.hash, "pdq_quality": hashes.pdq.quality}
+    near = blocked.nearest(hashes.pdq) if blocked is not None else None
+    if near is not None:
+        detail = f"pdq:{near.hash.hex()} differs in {near.bits} bits"
+        verdict = replace(verdict, decision=ImageDecision.BLOCKED, detail=detail, exif_copyright=None)
+        return {**asdict(verdict), **row}, None
+    return {**asdict(verdict), **row, "dhash": hashes.dhash, "preview_size": preview and len(preview)}, preview
 
 
 def _judgements(

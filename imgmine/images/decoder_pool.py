@@ -25,6 +25,7 @@ from imgmine.decisions import ImageDecision
 from imgmine.errors import ImgmineError
 from imgmine.images.decoding import Decoding
 from imgmine.images.gate import Verdict
+from imgmine.images.hashes import Hashes
 from imgmine.images.in_flight import InFlight
 from imgmine.images.wire import Message, encode, receive
 
@@ -73,7 +74,7 @@ class PictureRequest:
 
 @dataclass(frozen=True, slots=True)
 class PictureResult:
-    """The gate's verdict; of a kept picture, its preview (JPEG) and its 64-bit dHash too.
+    """The gate's verdict; of a kept picture, its preview (JPEG) and its hashes too.
 
     `is_final` is False where a worker gave no answer: another time it may.
     """
@@ -81,7 +82,7 @@ class PictureResult:
     request: PictureRequest
     verdict: Verdict
     preview: bytes | None
-    dhash: int | None
+    hashes: Hashes | None
     is_final: bool = True
 
     @property
@@ -308,9 +309,10 @@ class DecoderPool:
         if "failed" in answer.head:
             verdict = Verdict(ImageDecision.UNDECODABLE, answer.head["failed"])
             return PictureResult(request, verdict, None, None, is_final=False)
+        hashes = Hashes.from_plain(answer.head["hashes"]) if "hashes" in answer.head else None
         fields = answer.head["verdict"]
         verdict = Verdict(**{**fields, "decision": ImageDecision(fields["decision"])})
-        return PictureResult(request, verdict, answer.body or None, answer.head["dhash"])
+        return PictureResult(request, verdict, answer.body or None, hashes)
 
     def _still(self, request: StillRequest) -> StillResult:
         answer = self._ask({"do": "still", "blake2b": request.blake2b.hex(), **_source(request)})

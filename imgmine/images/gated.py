@@ -17,6 +17,7 @@ from typing import NamedTuple
 from imgmine.decisions import ImageDecision
 from imgmine.images.decoder_pool import PictureResult
 from imgmine.images.gate import Verdict
+from imgmine.images.hashes import Hashes
 
 # Of an archive of 14 GiB, previews are 2 to 3 GiB.
 MOST_BYTES = 4 << 30
@@ -26,16 +27,16 @@ _CHECK_BYTES = 16
 
 
 class Judgement(NamedTuple):
-    """What the gate made of one picture: its verdict and, where it is kept, its preview (JPEG) and its dHash."""
+    """What the gate made of one picture: its verdict and, where it is kept, its preview (JPEG) and its hashes."""
 
     verdict: Verdict
     preview: bytes | None
-    dhash: int | None
+    hashes: Hashes | None
 
     @classmethod
     def of(cls, result: PictureResult) -> "Judgement":
         """Return what a decoder's result says."""
-        return cls(result.verdict, result.preview, result.dhash)
+        return cls(result.verdict, result.preview, result.hashes)
 
 
 class GatedResults:
@@ -87,7 +88,7 @@ class GatedResults:
         """Keep a result, where there is room and it is one that would be the same another time."""
         if not result.is_final:
             return
-        verdict = json.dumps([asdict(result.verdict), result.dhash]).encode()
+        verdict = json.dumps([asdict(result.verdict), result.hashes and result.hashes.plain()]).encode()
         preview = result.preview or b""
         record = _HEAD.pack(blake2b, len(verdict), len(preview)) + verdict + preview
         record += _check(record)
@@ -120,10 +121,11 @@ class GatedResults:
         preview_at = _HEAD.size + verdict_size
         if found != blake2b:
             return None
-        verdict, dhash = json.loads(record[_HEAD.size : preview_at])
+        verdict, hashes = json.loads(record[_HEAD.size : preview_at])
         decision = ImageDecision(verdict["decision"])
         preview = record[preview_at : preview_at + preview_size]
-        return Judgement(Verdict(**{**verdict, "decision": decision}), preview or None, dhash)
+        verdict = Verdict(**{**verdict, "decision": decision})
+        return Judgement(verdict, preview or None, Hashes.from_plain(hashes) if hashes else None)
 
     def remove(self) -> None:
         """Take the file away: what is in it has been used."""

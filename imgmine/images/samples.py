@@ -55,9 +55,10 @@ def dropped_samples(
     """Return up to `count` dropped pictures, each reason by turns, with the reason as caption.
 
     The picture is a thumbnail of the original, or None where it does not decode or is very large. Originals are put
-    into `scratch`, since the decoders read files.
+    into `scratch`, since the decoders read files. What is blocked is not among them.
     """
-    chosen = _by_turns(images.filter(pc.not_equal(images["decision"], ImageDecision.KEPT.value)), count)
+    unseen = pa.array([ImageDecision.KEPT, ImageDecision.BLOCKED], pa.string())
+    chosen = _by_turns(images.filter(pc.invert(pc.is_in(images["decision"], unseen))), count)
     places = files.filter(pc.is_in(files["blake2b"], pa.array([row["blake2b"] for row in chosen], DIGEST)))
     place_of = {row["blake2b"]: row for row in places.to_pylist()}
     path = scratch / "dropped"

@@ -1,7 +1,8 @@
 """The process in which pictures and videos are decoded: `python -m imgmine.images.worker PARENT MEMORY CPU DECODING`.
 
-It reads requests from standard input, answers on standard output, and ends with its parent. It imports Pillow, and
-OpenCV when the first video comes; whatever one file does to it costs that file alone. `decoder_pool` starts it.
+It reads requests from standard input, answers on standard output, and ends with its parent. It imports Pillow and
+NumPy, and OpenCV when the first video comes; whatever one file does to it costs that file alone. `decoder_pool` starts
+it.
 """
 
 import ctypes
@@ -16,10 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from PIL import Image
+
 from imgmine.decisions import ImageDecision
 from imgmine.images.decoding import Decoding
 from imgmine.images.gate import gate
-from imgmine.images.hashes import dhash
 from imgmine.images.previews import preview_jpeg, reduced
 from imgmine.images.stills import NoStill, still
 from imgmine.images.thumbnails import thumbnail
@@ -87,11 +89,15 @@ def answer(request: dict[str, Any], decoding: Decoding) -> Message:
 def _picture(payload: bytes, decoding: Decoding) -> Message:
     verdict, picture = gate(payload, decoding)
     if picture is None:
-        return Message({"verdict": asdict(verdict), "dhash": None})
+        return Message({"verdict": asdict(verdict)})
     assert verdict.width is not None
     assert verdict.height is not None
-    small = reduced(picture, (verdict.width, verdict.height))
-    return Message({"verdict": asdict(verdict), "dhash": dhash(small)}, preview_jpeg(small))
+    from imgmine.images.hashes import Hashes  # `main` has seen to its memory
+
+    size = verdict.width, verdict.height
+    small = reduced(picture, size)
+    del picture  # what comes now needs memory too
+    return Message({"verdict": asdict(verdict), "hashes": Hashes.of(small, size).plain()}, preview_jpeg(small))
 
 
 def _still(video: io.BufferedReader, blake2b: bytes) -> Message:
@@ -195,11 +201,20 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, 2 * memory))  # `_more_memory` lifts it
 
 
+def _load_hashes() -> None:
+    """Load NumPy, and what its products work in: their memory is not taken from the pictures'."""
+    from imgmine.images.hashes import Hashes
+
+    Hashes.of(Image.new("RGB", (128, 128)), (128, 128))
+
+
 def main() -> None:
     """Run the worker."""
     parent, memory, cpu_s, decoding = sys.argv[1:]
     _end_with(int(parent))
-    _limit(int(memory))
+    bare = _address_space()
+    _load_hashes()
+    _limit(int(memory) + _address_space() - bare)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's to handle
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # it ends the process, whatever the parent does with it
     answers = os.fdopen(os.dup(1), "wb")

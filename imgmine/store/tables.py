@@ -77,6 +77,8 @@ IMAGES = pa.schema(
         pa.field("preview_offset", pa.int64()),
         pa.field("preview_size", pa.int64()),
         pa.field("dhash", pa.uint64()),
+        pa.field("pdq", pa.binary(32)),
+        pa.field("pdq_quality", pa.uint8()),
         pa.field("exif_copyright", pa.string()),
     ]
 )
@@ -188,6 +190,8 @@ COLUMN_MEANINGS = {
     "preview_offset": "bytes before the preview's first byte in that shard",
     "preview_size": "bytes of the preview",
     "dhash": "difference hash of the picture at its preview's size, 64 bits",
+    "pdq": "PDQ hash of the picture; of what it blocked too",
+    "pdq_quality": "how much the PDQ hash says, 0 to 100; below 50 it is not to be relied upon",
     "exif_copyright": "EXIF tag 33432, as written by the author",
     "embedding": "the image's vector, L2-normalised",
     "log_likelihood": "of the embedding under the mixture, in nats; of other detectors, a negative distance",

@@ -122,6 +122,8 @@ def tables_of(archive: str, entries: Sequence[Entry]) -> dict[str, pa.Table]:
                 "preview_offset": 512,
                 "preview_size": 99,
                 "dhash": 2**63 + 5,
+                "pdq": judged[::-1],
+                "pdq_quality": 100,
             }
         )
     kept = [image["blake2b"] for image in images if image["decision"] == "kept"]

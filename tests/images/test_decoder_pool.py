@@ -22,7 +22,7 @@ from imgmine.images.decoder_pool import (
     StillRequest,
 )
 from imgmine.images.gate import gate
-from imgmine.images.hashes import dhash
+from imgmine.images.hashes import Hashes
 from imgmine.images.previews import preview_jpeg, reduced
 from imgmine.images.stills import still
 from tests.images.made_pictures import encoded, jpeg, moving, photograph, png_of
@@ -100,14 +100,14 @@ def test_a_picture_gets_what_the_gate_says(pool: DecoderPool, spool: Spool) -> N
     assert picture is not None
     assert result.verdict == verdict
     assert result.preview == preview_jpeg(reduced(picture))
-    assert result.dhash == dhash(reduced(picture))
+    assert result.hashes == Hashes.of(reduced(picture), picture.size)
 
 
 def test_a_dropped_picture_has_its_verdict_alone(pool: DecoderPool, spool: Spool) -> None:
     payloads = [moving("GIF", 3), GOOD[: len(GOOD) // 2], b"text", b"", png_of(20_000, 20_000)]
     for payload, result in zip(payloads, pool.pictures([spool.add(payload) for payload in payloads]), strict=True):
         assert result.verdict == gate(payload).verdict
-        assert (result.preview, result.dhash) == (None, None)
+        assert (result.preview, result.hashes) == (None, None)
 
 
 def test_results_come_in_order_whatever_the_number_of_workers(spool: Spool) -> None:
@@ -294,7 +294,7 @@ def test_what_was_decoded_before_takes_no_memory_from_a_picture(spool: Spool) ->
     broken = spool.add(GOOD[:200] + bytes(len(GOOD) - 200) + b"\xff\xd9")
     path = DATA / "b_frames.mp4"
     video = StillRequest(path, 0, path.stat().st_size, bytes(32))
-    with DecoderPool(1, memory_bytes=384 << 20) as pool:
+    with DecoderPool(1, memory_bytes=320 << 20) as pool:
         first = [one(pool, large), one(pool, broken)]
         (still_made,) = pool.stills([video])
         assert still_made.png is not None

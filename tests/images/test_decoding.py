@@ -17,7 +17,7 @@ from imgmine.images.archive import CODE_VERSION, code_version
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.decoding import Decoding
 from imgmine.images.gate import gate
-from imgmine.images.hashes import distance
+from imgmine.images.hashes import distance, pdq_distance
 from imgmine.images.previews import preview_size, reduced
 from tests.images.corpus import Case, variants
 from tests.images.made_pictures import encoded, jpeg, photograph
@@ -153,9 +153,10 @@ def test_a_pool_decodes_as_it_was_told(tmp_path: Path) -> None:
     assert other.preview is not None
     assert one.preview != other.preview
     assert Image.open(io.BytesIO(one.preview)).size == Image.open(io.BytesIO(other.preview)).size
-    assert one.dhash is not None
-    assert other.dhash is not None
-    assert distance(one.dhash, other.dhash) <= 2
+    assert one.hashes is not None
+    assert other.hashes is not None
+    assert distance(one.hashes.dhash, other.hashes.dhash) <= 2
+    assert pdq_distance(one.hashes.pdq.hash, other.hashes.pdq.hash) <= 4
 
 
 def test_another_decoding_is_another_version_of_what_is_made() -> None:

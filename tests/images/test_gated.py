@@ -9,10 +9,12 @@ from imgmine.decisions import ImageDecision
 from imgmine.images.decoder_pool import PictureRequest, PictureResult
 from imgmine.images.gate import Verdict
 from imgmine.images.gated import GatedResults, Judgement
+from imgmine.images.hashes import Hashes, Pdq
 
 REQUEST = PictureRequest(Path("spool"), 0, 10)
+HASHES = Hashes(2**64 - 1, Pdq(bytes(range(32)), 100))
 KEPT = PictureResult(
-    REQUEST, Verdict(ImageDecision.KEPT, None, 640, 427, "RGB", "JPEG", 1, "© someone"), b"\xff\xd8preview", 2**64 - 1
+    REQUEST, Verdict(ImageDecision.KEPT, None, 640, 427, "RGB", "JPEG", 1, "© someone"), b"\xff\xd8preview", HASHES
 )
 DROPPED = PictureResult(REQUEST, Verdict(ImageDecision.UNDECODABLE, "OSError: broken"), None, None)
 NAMES = [bytes([number]) * 32 for number in range(10)]

@@ -30,6 +30,7 @@ DROPPED = {
     b"\xff\xd8\xff\xe0 not a picture": "undecodable",
     png_of(20_000, 20_000): "bomb",
 }
+_OF_KEPT = ("preview_shard", "preview_offset", "preview_size", "dhash", "pdq", "pdq_quality")
 VIDEO = (DATA / "vp8.webm").read_bytes()
 
 
@@ -125,7 +126,7 @@ def test_the_preview_of_a_kept_picture_is_where_its_row_says(gated: GatedArchive
     assert len(paths) > 1
     for row in gated.images.to_pylist():
         if row["decision"] != "kept":
-            assert (row["preview_shard"], row["preview_offset"], row["preview_size"], row["dhash"]) == (None,) * 4
+            assert all(row[name] is None for name in _OF_KEPT)
             continue
         content = paths[row["preview_shard"]].read_bytes()
         preview = content[row["preview_offset"] :][: row["preview_size"]]
@@ -133,6 +134,8 @@ def test_the_preview_of_a_kept_picture_is_where_its_row_says(gated: GatedArchive
         picture.load()
         assert min(picture.size) == min(448, row["width"], row["height"])
         assert 0 <= row["dhash"] < 2**64
+        assert len(row["pdq"]) == 32
+        assert row["pdq_quality"] <= 100
     named = [name for shard in gated.shards for name, _, _ in shard_members(shard.path)]
     assert sorted(named) == sorted(f"{digest(payload).hex()}.jpg" for payload in KEPT)
 
