@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from imgmine.dataset.releases.samples import SAMPLES
 from imgmine.decisions import JUDGEMENT_MEANINGS, ImageDecision, RecordDecision, ScoreDecision
 from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, LABELS, RECORDS, embeddings_schema
 
@@ -17,6 +18,7 @@ SCHEMAS = {
     "anomaly_scores": ANOMALY_SCORES,
     **JUDGEMENTS,
     "labels": LABELS,
+    "samples": SAMPLES,
 }
 DECISIONS = {
     **{table: list(meanings) for table, meanings in JUDGEMENT_MEANINGS.items()},
