@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
+from imgmine.dataset.takedown.listings import listed
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.samples import Sample, captioned_samples
 from imgmine.models import anomaly_fit
-from imgmine.models.anomaly_card import CHOICE_PLOT, SCORES_PLOT, TEXT, anomaly_card
+from imgmine.models.anomaly_card import TEXT, anomaly_card
 from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.published_anomaly_model import (
     NoAnomalyModel,
@@ -149,7 +150,7 @@ def _result(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(model.version),
         metadata={
-            "card": dg.MetadataValue.md(_self_contained(card)),
+            "card": shown.card(card, TEXT),
             "reference pictures": shown.page(sheets),
             "detector": model.kind,
             "reference": reference.source,
@@ -217,17 +218,7 @@ def _stored_pictures(store: Store, captions: Captions, seed: int) -> dict[bytes,
         wanted = {key: caption for key, caption in captions.items() if key not in found}
         if not wanted:
             break
-        images = read_table(store, "images", archive).read()
+        images = listed(store, read_table(store, "images", archive).read())
         here = {key: wanted[key] for key in images["blake2b"].to_pylist() if key in wanted}
         found |= dict(zip(here, captioned_samples(images, here, store.get_range), strict=True))
     return found
-
-
-def _self_contained(card: dict[str, bytes]) -> str:
-    """Return the card's text with its pictures in it: their files are in the store, which the UI does not read."""
-    text = card[TEXT].decode()
-    for name in (CHOICE_PLOT, SCORES_PLOT):
-        if name not in card:
-            continue
-        text = text.replace(f"({name})", f"({shown.data_uri(card[name], 'image/png')})")
-    return text

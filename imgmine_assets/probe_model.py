@@ -10,6 +10,7 @@ from imgmine.dataset.labelled import labelled_vectors
 from imgmine.dataset.labels import read_labels
 from imgmine.models import probe_model as stage
 from imgmine.models.category_list import read_categories
+from imgmine.models.probe_card import TEXT, probe_card
 from imgmine.models.probe_model import NoProbes, ProbeModel
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
@@ -90,17 +91,17 @@ def _refusals(model: ProbeModel) -> str:
 
 
 def _result(store: Store, model: ProbeModel, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    folder = f"{stage.FOLDER}/{model.version}"
+    folder, card = f"{stage.FOLDER}/{model.version}", probe_card(model)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(model.version),
         metadata={
-            "card": dg.MetadataValue.md(stage.card_text(model)),
+            "card": shown.card(card, TEXT),
             "probes": ", ".join(model.labels),
             "embedder": model.embedder,
             "unchanged": as_before,
             "seconds": round(seconds, 2),
             "in the store": shown.links(
-                store, [f"{folder}/{name}" for name in (stage.TEXT, stage.REPORT_FILE, stage.PARAMETERS_FILE)]
+                store, [f"{folder}/{name}" for name in (*card, stage.REPORT_FILE, stage.PARAMETERS_FILE)]
             ),
             "dagster/uri": store.uri(folder),
         },

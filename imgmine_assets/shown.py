@@ -20,6 +20,7 @@ from imgmine.models.showing import Screen
 from imgmine.store.base import Store
 from imgmine.store.publish import PublishedTable
 from imgmine.store.tables import COLUMN_MEANINGS
+from imgmine_assets.column_lineage import lineage_of
 
 _BAR = 20
 # The UI's table cells drop spaces in front.
@@ -81,10 +82,10 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
-def schemas_of(tables: Mapping[str, pa.Schema]) -> dict[str, dg.TableSchema]:
-    """The column schema under the key that the UI shows as the asset's, and further tables under their own."""
+def schemas_of(tables: Mapping[str, pa.Schema]) -> dict[str, Any]:
+    """The last table's columns and their lineage as the UI shows them of an asset; further tables' under their own."""
     names: Sequence[str] = list(tables)
-    shown = {"dagster/column_schema": column_schema(tables[names[-1]])}
+    shown = {"dagster/column_schema": column_schema(tables[names[-1]]), **lineage_of(names[-1])}
     return shown | {f"columns of {name}": column_schema(tables[name]) for name in names[:-1]}
 
 
@@ -101,6 +102,7 @@ def publication(
         "inputs": published.metadata["inputs"],
         "dagster/uri": store.uri(published.key),
         "dagster/column_schema": column_schema(rows.schema),
+        **lineage_of(published.key.partition("/")[0]),
     }
 
 
@@ -122,6 +124,14 @@ def picture(data: bytes, media_type: str, alt: str) -> str:
 def data_uri(data: bytes, media_type: str) -> str:
     """Bytes as an address that holds them itself."""
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def card(files: Mapping[str, bytes], text: str) -> dg.MetadataValue:
+    """A model's card with its plots in it: their files are in the store, which the UI does not read."""
+    shown = files[text].decode()
+    for name, data in files.items():
+        shown = shown.replace(f"({name})", f"({data_uri(data, 'image/png')})")
+    return dg.MetadataValue.md(shown)
 
 
 def sheet(samples: Sequence[Sample], what: str, screen: Screen) -> str:

@@ -3,7 +3,6 @@
 It draws what is in the model and its report, and decides nothing. The same model gives the same bytes.
 """
 
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,20 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgmine.models.anomaly_model import AnomalyModel
+from imgmine.models.card_figures import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, new_figure, png
 from imgmine.models.detectors.density import Density
 from imgmine.models.detectors.kinds import GMM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 CHOICE_PLOT = "choice.png"
 SCORES_PLOT = "scores.png"
 TEXT = "CARD.md"
 
-_WIDTH, _DPI = 8.0, 100  # 800 pixels
-_BLUE, _ORANGE, _GREY, _RED = "#2f6db3", "#d9822b", "#8a8f98", "#b3342f"
-_GREEN, _VIOLET = "#3f8f4f", "#7b5ea7"
 _BINS = 32
 # Of the scores that the histogram shows; a few far below would leave the rest in one bar.
 _SHOWN_FROM = 0.01
@@ -42,13 +38,13 @@ def anomaly_card(model: AnomalyModel, percentile: float = 5.0) -> dict[str, byte
 
 def choice_plot(report: Mapping[str, Any]) -> bytes:
     """Return the curve of the choice: log-likelihood (training, held-out) and BIC against components, as PNG."""
-    figure = _figure(3.6)
+    figure = new_figure(3.6)
     likelihood, bic = figure.subplots(1, 2)
     chosen = report["chosen"]
     candidates: Sequence[Mapping[str, Any]] = report["candidates"]
     first = candidates[0]["regularisation"]
     kinds = list(dict.fromkeys(candidate["covariance_type"] for candidate in candidates))
-    for kind, colour in zip(kinds, itertools.cycle((_BLUE, _ORANGE, _GREEN, _VIOLET)), strict=False):
+    for kind, colour in zip(kinds, itertools.cycle((BLUE, ORANGE, GREEN, VIOLET)), strict=False):
         curve = [c for c in candidates if c["covariance_type"] == kind and c["regularisation"] == first]
         components = [candidate["components"] for candidate in curve]
         held_out = np.array([candidate["held_out_log_likelihood"] for candidate in curve])
@@ -65,7 +61,7 @@ def choice_plot(report: Mapping[str, Any]) -> bytes:
         label = f"regularisation {candidate['regularisation']:.1g}"
         for axes, value in ((likelihood, "held_out_log_likelihood"), (bic, "bic")):
             axes.plot(
-                candidate["components"], candidate[value], color=_GREY, marker=marker, linestyle="none", label=label
+                candidate["components"], candidate[value], color=GREY, marker=marker, linestyle="none", label=label
             )
     for axes, value in ((likelihood, "held_out_log_likelihood"), (bic, "bic")):
         axes.plot(
@@ -74,7 +70,7 @@ def choice_plot(report: Mapping[str, Any]) -> bytes:
             marker="o",
             markersize=11,
             markerfacecolor="none",
-            markeredgecolor=_RED,
+            markeredgecolor=RED,
             markeredgewidth=1.8,
             linestyle="none",
             label=f"chosen: {chosen['components']}, {chosen['covariance_type']}",
@@ -85,28 +81,28 @@ def choice_plot(report: Mapping[str, Any]) -> bytes:
     likelihood.set_ylabel("nats, within the subspace")
     bic.set_title("BIC: lower is better", fontsize=10)
     bic.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    return _png(figure)
+    return png(figure)
 
 
 def scores_plot(model: AnomalyModel, percentile: float) -> bytes:
     """Return the histogram of the scores of training and held-out images, with percentiles, as PNG."""
-    figure = _figure(3.8)
+    figure = new_figure(3.8)
     axes = figure.subplots()
     training, held_out = model.training_scores, model.calibration.scores
     both = np.concatenate([training, held_out])
     low, high = float(np.quantile(both, _SHOWN_FROM)), float(both.max())
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    for scores, colour, name in ((training, _GREY, "training"), (held_out, _BLUE, "held-out")):
+    for scores, colour, name in ((training, GREY, "training"), (held_out, BLUE, "held-out")):
         shares = np.histogram(np.clip(scores, low, None), edges)[0] / len(scores) * 100
         axes.stairs(shares, edges, fill=True, color=colour, alpha=0.45, label=f"{name} ({len(scores)} images)")
         axes.stairs(shares, edges, color=colour, linewidth=1)
     decisive = model.calibration.score_at(percentile)
     if low <= decisive:
-        axes.axvspan(edges[0], decisive, color=_RED, alpha=0.08, linewidth=0)
+        axes.axvspan(edges[0], decisive, color=RED, alpha=0.08, linewidth=0)
     top = axes.get_ylim()[1]
     for mark in dict.fromkeys((percentile, 25.0, 50.0, 75.0)):
         score = model.calibration.score_at(mark)
-        colour = _RED if mark == percentile else "black"
+        colour = RED if mark == percentile else "black"
         axes.axvline(score, color=colour, linewidth=1.2 if mark == percentile else 0.7, linestyle="--")
         axes.text(score, 0.985 * top, f" {mark:g}%", color=colour, fontsize=8, va="top", ha="left")
     axes.set_ylim(0, top)
@@ -115,7 +111,7 @@ def scores_plot(model: AnomalyModel, percentile: float) -> bytes:
     axes.set_xlabel(f"{model.report['score']}; the leftmost bar holds everything lower")
     axes.set_ylabel("% of images")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.92))
-    return _png(figure)
+    return png(figure)
 
 
 def card_text(model: AnomalyModel, percentile: float) -> str:
@@ -212,16 +208,6 @@ def _candidate_row(candidate: Mapping[str, Any], chosen: bool) -> str:
     )
 
 
-def _figure(height: float) -> "Figure":
-    # A figure of its own, without pyplot: nothing global is touched, and threads may draw at once.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _component_axis(axes: "Axes", components: Sequence[int]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(components, [str(number) for number in components])
@@ -230,10 +216,3 @@ def _component_axis(axes: "Axes", components: Sequence[int]) -> None:
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
-
-
-def _png(figure: "Figure") -> bytes:
-    out = io.BytesIO()
-    # matplotlib would write its version into the file.
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()

@@ -1,6 +1,6 @@
-"""The probes in use, one for each label that has enough: how they lie in the store, what they say, their card.
+"""The probes in use, one for each label that has enough: how they lie in the store, and what they say.
 
-How one is fitted is in `probe`; where labelled vectors come from is the caller's business.
+How one is fitted is in `probe`, their card in `probe_card`; where labelled vectors come from is the caller's business.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from imgmine.decisions import ProbeDecision
 from imgmine.errors import ImgmineError
 from imgmine.models.one_thread import one_thread
-from imgmine.models.probe import FOLDS, LEAST, REPEATS, Probe, TooFewLabels, fit_probe, sigmoid
+from imgmine.models.probe import LEAST, Probe, TooFewLabels, fit_probe, sigmoid
+from imgmine.models.probe_card import probe_card
 from imgmine.models.vectors import vectors_of
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.tables import PROBE_SCORES, Provenance, to_parquet
@@ -26,10 +27,9 @@ from imgmine.store.tables import PROBE_SCORES, Provenance, to_parquet
 CODE_VERSION = "1"
 FOLDER = "models/probe"
 CURRENT_KEY = f"{FOLDER}/current.json"
-PARAMETERS_FILE, REPORT_FILE, TEXT = "probes.parquet", "card.json", "CARD.md"
+PARAMETERS_FILE, REPORT_FILE = "probes.parquet", "card.json"
 LIKELY = 0.5
-# A probe that tells held-out pictures apart no better than this is hardly better than chance.
-WEAK_AUROC = 0.7
+_BINS = 20
 
 _PROBES = pa.schema(
     [
@@ -108,7 +108,7 @@ def fit_probes(labelled: Mapping[str, Labelled], embedder: str, about: Mapping[s
         report: dict[str, Any] = {"yes": yes, "no": len(found.values) - yes}
         try:
             probes[label] = fit_probe(found.vectors, found.values, seed=seed)
-            report |= _report(probes[label])
+            report |= _report(probes[label], found.values)
         except TooFewLabels as error:
             report["refused"] = str(error)
         reports[label] = report
@@ -122,7 +122,7 @@ def fit_probes(labelled: Mapping[str, Labelled], embedder: str, about: Mapping[s
     )
 
 
-def _report(probe: Probe) -> dict[str, Any]:
+def _report(probe: Probe, values: np.ndarray) -> dict[str, Any]:
     estimate = probe.estimate
     return {
         "strength": probe.strength,
@@ -132,6 +132,11 @@ def _report(probe: Probe) -> dict[str, Any]:
         "folds": len(estimate.aurocs),
         "log_loss": round(estimate.log_loss, 4),
         "prior_log_loss": round(estimate.prior_log_loss, 4),
+        # How many pictures had which probability when they were held out, in equal steps from 0 to 1.
+        "held_out": {
+            name: np.histogram(estimate.probabilities[values == kind], _BINS, (0.0, 1.0))[0].tolist()
+            for name, kind in (("yes", True), ("no", False))
+        },
     }
 
 
@@ -166,7 +171,7 @@ def publish_probes(store: Store, model: ProbeModel) -> None:
     files = {
         PARAMETERS_FILE: to_parquet(table, Provenance("probe_model", CODE_VERSION, model.version)),
         REPORT_FILE: report.encode(),
-        TEXT: card_text(model).encode(),
+        **probe_card(model),
     }
     for name, data in files.items():
         store.put_bytes(f"{FOLDER}/{model.version}/{name}", data)
@@ -195,35 +200,3 @@ def current_probes(store: Store) -> ProbeModel:
 def withdraw_probes(store: Store) -> None:
     """Say that no probe is in use; former ones stay where they are."""
     store.delete(CURRENT_KEY)
-
-
-def card_text(model: ProbeModel) -> str:
-    """Return the card, in Markdown."""
-    reports: Mapping[str, Mapping[str, Any]] = model.report["labels"]
-    lines = [
-        f"# Probes {model.version}",
-        "",
-        f"Logistic regression on the vectors of `{model.embedder}`, one probe a label, from what people labelled. A "
-        "probability holds for pictures like those labelled, in the share in which the label was given.",
-        "",
-        "| label | yes | no | AUROC | lowest fold | log loss | of the share alone | C | |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for label, report in reports.items():
-        if "refused" in report:
-            lines.append(f"| {label} | {report['yes']} | {report['no']} | | | | | | no probe: {report['refused']} |")
-            continue
-        weak = "hardly better than chance" if report["auroc"] - report["auroc_spread"] < WEAK_AUROC else ""
-        lines.append(
-            f"| {label} | {report['yes']} | {report['no']} | {report['auroc']:.3f} ± {report['auroc_spread']:.3f} "
-            f"| {report['auroc_least']:.3f} | {report['log_loss']:.3f} | {report['prior_log_loss']:.3f} "
-            f"| {report['strength']:g} | {weak} |"
-        )
-    lines += [
-        "",
-        f"The AUROC is of pictures that had no part in the fit nor in the choice of C: {FOLDS} folds, {REPEATS} times, "
-        "with pictures that are nearly the same kept together; ± is the standard deviation over the folds. It says how "
-        "well labelled pictures are told apart. Where people labelled only what was easy, it says too much.",
-        "",
-    ]
-    return "\n".join(lines)

@@ -1,15 +1,17 @@
 """The probes of several labels: what is published, what is refused, what they say of an archive."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from imgmine.models.probe_card import PLOT, TEXT, probe_card
 from imgmine.models.probe_model import (
     CURRENT_KEY,
     FOLDER,
     REPORT_FILE,
-    TEXT,
     Labelled,
     NoProbes,
     ProbeModel,
@@ -40,6 +42,21 @@ def test_a_label_with_too_few_pictures_has_no_probe_and_the_card_says_so(model: 
     card = store.get_bytes(f"{FOLDER}/{model.version}/{TEXT}").decode()
     assert "| rare | 5 | 5 | | | | | | no probe: 5 distinct pictures are labelled yes and 5 no; 20 of each" in card
     assert f"| good | 25 | 25 | {model.report['labels']['good']['auroc']:.3f} ± " in card
+
+
+def test_the_card_draws_what_held_out_pictures_had_and_is_the_same_each_time(model: ProbeModel, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    publish_probes(store, model)
+    held_out = model.report["labels"]["good"]["held_out"]
+    assert (sum(held_out["yes"]), sum(held_out["no"])) == (25, 25)
+    assert sum(held_out["yes"][10:]) > 20 > 5 > sum(held_out["no"][10:])
+    card = probe_card(model)
+    assert probe_card(current_probes(store)) == card
+    assert {name: store.get_bytes(f"{FOLDER}/{model.version}/{name}") for name in card} == card
+    assert f"]({PLOT})" in card[TEXT].decode()
+    with Image.open(io.BytesIO(card[PLOT])) as plot:
+        assert (plot.format, plot.width) == ("PNG", 800)
+    assert list(probe_card(fit_probes({}, "m-1", {}))) == [TEXT]
 
 
 def test_other_vectors_or_values_have_another_digest() -> None:
