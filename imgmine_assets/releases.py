@@ -21,6 +21,7 @@ from imgmine_assets.images import images
 from imgmine_assets.nsfw_scores import nsfw_scores
 from imgmine_assets.partitions import versions
 from imgmine_assets.probe_scores import probe_scores
+from imgmine_assets.progress import log_progress
 from imgmine_assets.watermark_scores import watermark_scores
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
@@ -65,7 +66,8 @@ def releases(
         opened = store.open()
         key = recipe_key(version)
         recipe = parse_recipe(opened.get_bytes(key).decode(), opened.uri(key))
-        made = make_release(opened, recipe, version, warehouse.mirror_folder, scratch)
+        progress = log_progress(context.log, "pack", unit="shards")
+        made = make_release(opened, recipe, version, warehouse.mirror_folder, scratch, on_progress=progress)
     release = made.release
     dropped = [(rule, n, RULE_MEANINGS[rule]) for rule, n in release.dropped.items()]
     return dg.MaterializeResult(

@@ -6,6 +6,7 @@ The same rows and pictures give the same files, byte for byte. Where they go is 
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,15 @@ def pack(
     folder.mkdir(parents=True, exist_ok=True)
     packed: list[dict[str, Any]] = []
     parquet = folder / f"{number:05d}.parquet"
-    tar = ShardWriter(folder, f"{prefix}/data", sys.maxsize, first=number) if Layout.WEBDATASET in layouts else None
-    data = pq.ParquetWriter(parquet, data_schema(), **_WITH_IMAGES) if Layout.PARQUET in layouts else None
+    tar: ShardWriter | None = None
+    data: pq.ParquetWriter | None = None
     waiting: list[tuple[dict[str, Any], str, bytes]] = []
     waiting_bytes = 0
-    if tar is not None:
-        tar.__enter__()
-    try:
+    with ExitStack() as open_files:
+        if Layout.WEBDATASET in layouts:
+            tar = open_files.enter_context(ShardWriter(folder, f"{prefix}/data", sys.maxsize, first=number))
+        if Layout.PARQUET in layouts:
+            data = open_files.enter_context(pq.ParquetWriter(parquet, data_schema(), **_WITH_IMAGES))
         for place, row in enumerate(_each(rows)):
             picture = pictures.picture(place)
             name = f"{row['blake2b']}.{row['extension']}"
@@ -67,11 +70,6 @@ def pack(
                     waiting, waiting_bytes = [], 0
         if data is not None and waiting:
             data.write_table(_with_images(waiting))
-    finally:
-        if tar is not None:
-            tar.__exit__(*sys.exc_info())
-        if data is not None:
-            data.close()
     files: dict[str, PackedFile] = {}
     if tar is not None:
         [shard] = tar.shards
