@@ -7,6 +7,7 @@ import dagster as dg
 
 from imgmine.dataset.publishing import remove_former_ownership
 from imgmine.dataset.takedown.applying import Places, apply_log
+from imgmine.dataset.takedown.from_lists import note_listed
 from imgmine.dataset.takedown.report import Report, report_keys
 from imgmine.dataset.takedown.scan import ScanMode
 from imgmine.dataset.warehouse import hide_blocked
@@ -21,6 +22,7 @@ from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
 from imgmine_assets.unique_files import unique_files
 from resources.archive_org import ArchiveOrgResource
+from resources.blocklist import BlocklistResource
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
 
@@ -53,8 +55,10 @@ def takedown_applied(
     store: StoreResource,
     warehouse: WarehouseResource,
     archive_org: ArchiveOrgResource,
+    blocklist: BlocklistResource,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """What `imgmine takedown` blocks goes out of shards, tables, vectors and releases; only what holds it is rewritten.
+    What a list of hashes names (`IMGMINE_BLOCKLIST`) and was mined before it came is put onto the log first.
 
     What was taken back is noted to be mined again.
     """
@@ -63,6 +67,9 @@ def takedown_applied(
     known = context.instance.get_dynamic_partitions(archives.name)
     with explained(), scratch_folder(store.scratch_root, _NAME, "all") as scratch:
         opened = store.open()
+        noted = note_listed(opened, warehouse.mirror_folder, blocklist.load())
+        if noted:
+            context.log.info(f"{noted} files that lists of hashes name were put onto the log")
 
         def follow() -> None:
             if known or list(opened.list("files/")):
@@ -86,6 +93,7 @@ def takedown_applied(
         metadata={
             "report": dg.MetadataValue.md(report.as_text()),
             "files blocked now": len(report.log.blocked),
+            "new of lists of hashes": noted,
             "files taken out": report.files,
             "shards rewritten": report.shards,
             "rows": report.rows,

@@ -4,7 +4,7 @@ How they are read from files is `hash_lists`' business; what is done with a file
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -92,6 +92,11 @@ class Blocklist:
             whole.update(f"{kind} {len(array)}\n".encode())
             whole.update(array.view(np.uint8).data)
         return whole.hexdigest()
+
+    def names(self) -> Iterator[str]:
+        """Yield each hash as text, `sha1:` and hexadecimal digits."""
+        for kind, array in self._digests.items():
+            yield from (named(kind, each.tobytes()) for each in array.view(np.uint8).reshape(-1, kind.size))
 
     def has(self, kind: HashKind, digest: bytes) -> bool:
         """Tell whether a hash is on the list, bit for bit."""

@@ -4,16 +4,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from imgmine.dataset.blocklist import are_pictures_as_listed
 from imgmine.images.archive import GatedArchive, gate_archive
 from imgmine.images.contact_sheet import contact_sheet
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.gate import gate
 from imgmine.images.gated import GatedResults
+from imgmine.images.hashes import pdq_distance
 from imgmine.images.media_types import extension, media_type
+from imgmine.images.pdq_index import PdqIndex
 from imgmine.images.samples import ReadMember, dropped_samples, kept_samples
 from imgmine.store.shards import ShardWriter, shard_members
 from imgmine.store.tables import FILES, IMAGES, Provenance, to_parquet
@@ -249,3 +253,36 @@ def test_samples_show_each_reason_by_turns(
     assert len(contact_sheet(samples)) < 100_000
     assert dropped_samples(*source, decoders=decoders, count=3) == samples[:3]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_looks_like_something_on_a_list_is_blocked_and_nothing_of_it_is_shown(
+    archive: Archive, gated: GatedArchive, decoders: DecoderPool, tmp_path: Path
+) -> None:
+    rows = rows_of(gated)
+    listed = bytes([rows[digest(KEPT[0])]["pdq"][0] ^ 0xFF]) + rows[digest(KEPT[0])]["pdq"][1:]
+    near = {name for name, row in rows.items() if row["pdq"] and pdq_distance(row["pdq"], listed) <= 31}
+    assert digest(KEPT[0]) in near
+    index = PdqIndex(np.frombuffer(listed, np.uint8)[None])
+    known = gate_archive("a", archive.files, archive.paths.__getitem__, tmp_path / "a", decoders=decoders)
+    assert not are_pictures_as_listed(index, known.images)
+    found = gate_archive(
+        "a", archive.files, archive.paths.__getitem__, tmp_path / "b", decoders=decoders, blocked=index
+    )
+    assert are_pictures_as_listed(index, found.images)
+    for name, row in rows_of(found).items():
+        if name in near:
+            bits = pdq_distance(rows[name]["pdq"], listed)
+            assert (row["decision"], row["pdq"]) == ("blocked", rows[name]["pdq"])
+            assert row["detail"] == f"pdq:{listed.hex()} differs in {bits} bits"
+            assert all(row[column] is None for column in (*_OF_KEPT[:4], "exif_copyright"))
+        else:
+            was = rows[name]
+            assert {**row, "preview_shard": None, "preview_offset": None} == {
+                **was,
+                "preview_shard": None,
+                "preview_offset": None,
+            }
+    named = {name for shard in found.shards for name, _, _ in shard_members(shard.path)}
+    assert not named & {f"{name.hex()}.jpg" for name in near}
+    source = found.images, archive.files, reader(archive.paths), tmp_path
+    assert len(dropped_samples(*source, decoders=decoders)) == len(DROPPED)

@@ -50,3 +50,12 @@ def test_a_picture_that_says_nothing_is_near_to_nothing():
     assert INDEX.nearest(Pdq(HASHES[0], 49)) is None
     assert index_of([]).nearest(Pdq(HASHES[0], 100)) is None
     assert (len(index_of([])), len(INDEX)) == (0, 500)
+
+
+@given(st.lists(st.tuples(st.sampled_from(HASHES), st.lists(st.integers(0, 255), max_size=45), st.integers(0, 100))))
+def test_many_at_once_are_told_what_each_alone_is(asked):
+    pictures = [Pdq(flipped(hashed, bits), quality) for hashed, bits, quality in asked]
+    hashes = np.frombuffer(b"".join(each.hash for each in pictures), np.uint8).reshape(-1, 32)
+    rows, bits = INDEX.nearest_of(hashes, np.array([each.quality for each in pictures], np.uint8))
+    alone = [INDEX.nearest(each) for each in pictures]
+    assert [None if row < 0 else Near(HASHES[row], bit) for row, bit in zip(rows, bits, strict=True)] == alone

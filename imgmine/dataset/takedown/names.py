@@ -5,6 +5,7 @@ What is then done with the files is not here.
 
 import re
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from imgmine.archives.blocked import Blocklist, HashKind
+from imgmine.archives.hash_lists import HashListError, read_blocklist
+from imgmine.dataset.blocklist import listed_files
 from imgmine.dataset.relations import archive_table, connect
 from imgmine.dataset.takedown_log import HASHES, Rules, TakedownError, host_of
 from imgmine.store.base import Store
@@ -87,8 +91,11 @@ def domain_value(text: str) -> str:
 def list_values(path: Path) -> tuple[str, ...]:
     """Read a list: a hash, a URL, `media_id:…` or `domain:…` a line; what follows a `#` at a line's start is a remark.
 
-    Raises `TakedownError` that names the line: then none of the list is to be taken.
+    A list of hashes alone may have headings and columns too, as in `IMGMINE_BLOCKLIST`. Raises `TakedownError` that
+    names the line: then none of the list is to be taken.
     """
+    with suppress(HashListError):
+        return tuple(read_blocklist([path]).names())
     values: list[str] = []
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -124,14 +131,20 @@ def published_under(
     """Find the files that the rules or the BLAKE2b `digests` name, in every archive that has been mined.
 
     With `stills`, a still stands for its video and a video for its stills, but for those that another video has too (a
-    black frame). PDQ hashes are not looked at here. `mirror_folder` keeps copies of the tables of a remote store.
+    black frame). `mirror_folder` keeps copies of the tables of a remote store.
     """
+    pictures = Blocklist.of((HashKind.PDQ, each) for each in rules.pdq)
+    near = {each.blake2b for each in listed_files(store, mirror_folder, pictures)}
     with connect(memory=_MEMORY) as connection:
         for table in ("records", "files"):
             folder = store.mirror(table, ".parquet", mirror_folder)
             connection.execute(f"CREATE VIEW {table} AS {archive_table(table, folder)}")
         found = (
-            set(digests) | _by_hash(connection, rules) | _by_media_id(connection, rules) | _by_url(connection, rules)
+            set(digests)
+            | near
+            | _by_hash(connection, rules)
+            | _by_media_id(connection, rules)
+            | _by_url(connection, rules)
         )
         if not found:
             return Named(frozenset(), ())
