@@ -5,10 +5,12 @@ import time
 import dagster as dg
 
 from imgmine.dataset import publishing
+from imgmine.dataset.archives import ARCHIVES
+from imgmine.dataset.ownership import OWNERSHIP
 from imgmine.scratch import scratch_folder
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.partitions import archives
-from imgmine_assets.shown import links
+from imgmine_assets.shown import links, schemas_of
 from imgmine_assets.unique_files import unique_files
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
@@ -50,6 +52,7 @@ def dataset(
             "seconds": round(time.monotonic() - started, 2),
             "dagster/row_count": summary.distinct,
             "ownership": links(opened, summary.ownership),
+            **schemas_of({"archives": ARCHIVES, "ownership": OWNERSHIP}),
             "dagster/uri": opened.uri(publishing.ARCHIVES_KEY),
         },
     )

@@ -20,6 +20,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtC
 from imgmine.errors import ImgmineError
 from imgmine.scratch import scratch_folder
 from imgmine.store.publish import content_digest
+from imgmine_assets.column_lineage import report_lineage
 from imgmine_assets.failures import explained
 from imgmine_assets.shown import rows_table
 from resources.store import StoreResource
@@ -27,6 +28,7 @@ from resources.warehouse import WarehouseResource
 
 # The one beside this Python: a virtual environment need not be active.
 _DBT = Path(sys.executable).with_name("dbt")
+_PROJECT = "imgmine_reports"
 _ROWS_SHOWN = 50
 _KINDS = {"BIGINT": "int", "INTEGER": "int", "DOUBLE": "float"}
 PROJECT_FOLDER = Path(__file__).resolve().parents[1] / "dbt_reports"
@@ -81,23 +83,47 @@ class _Translator(DagsterDbtTranslator):
         return ["team:imgmine"]
 
 
-def _with_rows(report: dg.Output[Any], connection: duckdb.DuckDBPyConnection) -> dg.Output[Any]:
-    """Return a report's event with the report in it, and with a data version that is the rows'."""
-    # dbt's id of a model: `model.<project>.<name>`.
-    name = str(report.metadata["unique_id"].value).rpartition(".")[2]
-    found = connection.execute(f'SELECT * FROM "{name}"')
-    columns = {column: _KINDS.get(str(kind), "string") for column, kind, *_ in found.description or []}
-    rows = found.fetchall()
-    shown_rows = [[_readable(cell) for cell in row] for row in rows[:_ROWS_SHOWN]]
-    heading = "rows" if len(rows) <= _ROWS_SHOWN else f"first {_ROWS_SHOWN} rows"
+def _shown(
+    report: dg.Output[Any], connection: duckdb.DuckDBPyConnection, nodes: Mapping[str, Any], compiled: Path
+) -> dg.Output[Any]:
+    """Return a report's event with the report in it, its columns and their lineage; its data version is the rows'."""
+    node = nodes[str(report.metadata["unique_id"].value)]
+    name = node["name"]
+    # Of all rows in whatever order: a report over all archives may have a million.
+    counted = connection.execute(f'SELECT count(*), bit_xor(hash(row)) FROM "{name}" AS row').fetchone() or (0, 0)
+    found = connection.execute(f'SELECT * FROM "{name}" LIMIT {_ROWS_SHOWN}')
+    types = {column: str(kind) for column, kind, *_ in found.description or []}
+    shown_rows = [[_readable(cell) for cell in row] for row in found.fetchall()]
+    heading = "rows" if counted[0] <= _ROWS_SHOWN else f"first {_ROWS_SHOWN} rows"
+    columns = [
+        dg.TableColumn(column, kind, description=node["columns"].get(column, {}).get("description"))
+        for column, kind in types.items()
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Output(
             report.value,
             output_name=report.output_name,
-            metadata={heading: rows_table(columns, shown_rows), "dagster/row_count": len(rows), **report.metadata},
-            data_version=dg.DataVersion(content_digest(repr(rows).encode())),
+            metadata={
+                heading: rows_table({column: _KINDS.get(kind, "string") for column, kind in types.items()}, shown_rows),
+                "dagster/row_count": counted[0],
+                "dagster/column_schema": dg.TableSchema(columns),
+                **report_lineage((compiled / node["original_file_path"]).read_text(), _columns(connection)),
+                **report.metadata,
+            },
+            data_version=dg.DataVersion(content_digest(repr(counted).encode())),
         )
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """Return the columns of every table and view of the warehouse, with their types."""
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, kind in connection.execute(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'main' "
+        "ORDER BY table_name, ordinal_position"
+    ).fetchall():
+        columns.setdefault(table, {})[column] = kind
+    return columns
 
 
 def _readable(cell: object) -> object:
@@ -131,13 +157,18 @@ def build_dbt_reports() -> tuple[dg.AssetsDefinition, DbtCliResource]:
             events: list[Any] = []
             try:
                 with warehouse.seen_by_dbt(draft):
-                    events += dbt.cli(["build"], context=context, target_path=scratch / "target").stream()
+                    build = dbt.cli(["build"], context=context, target_path=scratch / "target")
+                    events += build.stream()
             except Exception:
                 # Nothing is published, so nothing is materialized; but which test failed is to be seen.
                 yield from (event for event in events if isinstance(event, dg.AssetCheckResult))
                 raise
             with duckdb.connect(str(draft), read_only=True) as connection:
-                told = [_with_rows(event, connection) if isinstance(event, dg.Output) else event for event in events]
+                nodes, compiled = build.manifest["nodes"], scratch / "target" / "compiled" / _PROJECT
+                told = [
+                    _shown(event, connection, nodes, compiled) if isinstance(event, dg.Output) else event
+                    for event in events
+                ]
             # A passed test of two tables belongs to no asset; dagster-dbt tells of it in many words on each.
             told = [event for event in told if not isinstance(event, dg.AssetObservation)]
             warehouse.publish(store.open(), draft)
