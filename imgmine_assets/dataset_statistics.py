@@ -17,6 +17,7 @@ from imgmine_assets.checks import allowed_difference, warning
 from imgmine_assets.dataset import dataset
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import KEPT_TOLERANCE, USUALLY_KEPT, images
+from imgmine_assets.near_duplicates import near_duplicates
 from imgmine_assets.nsfw_scores import nsfw_scores
 from imgmine_assets.probe_scores import probe_scores
 from imgmine_assets.watermark_scores import watermark_scores
@@ -33,7 +34,7 @@ _TOTALS = "SELECT stage, decision, sum(n)::BIGINT AS n FROM funnel GROUP BY ALL 
 
 
 @dg.asset(
-    deps=[dataset, images, anomaly_scores, nsfw_scores, watermark_scores, probe_scores, categories],
+    deps=[dataset, near_duplicates, images, anomaly_scores, nsfw_scores, watermark_scores, probe_scores, categories],
     group_name="dataset",
     kinds={"duckdb"},
     owners=["team:imgmine"],

@@ -32,6 +32,11 @@ statistics = dg.define_asset_job(
     dg.AssetSelection.assets("dataset").downstream() - dg.AssetSelection.assets("releases"),
     description="Ownership across archives, the warehouse, and dbt's reports on it.",
 )
+find_near_duplicates = dg.define_asset_job(
+    "find_near_duplicates",
+    dg.AssetSelection.assets("near_duplicates"),
+    description="Copies of one picture over all archives; pairs that were looked at before are not looked at again.",
+)
 make_release = dg.define_asset_job(
     "make_release",
     dg.AssetSelection.assets("releases"),
@@ -43,4 +48,4 @@ take_down = dg.define_asset_job(
     dg.AssetSelection.assets("takedown_applied"),
     description="Carries out the log of take-downs, and scans the store for what is left; imgmine takedown apply.",
 )
-ALL_JOBS = (mine_archive, score_archive, fit_gmm, fit_probe, statistics, make_release, take_down)
+ALL_JOBS = (mine_archive, score_archive, fit_gmm, fit_probe, statistics, find_near_duplicates, make_release, take_down)

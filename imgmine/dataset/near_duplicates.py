@@ -18,9 +18,8 @@ import pyarrow.parquet as pq
 
 from imgmine.dataset.archives import read_archives
 from imgmine.dataset.candidates import CandidateSpool, Pairs
-from imgmine.dataset.near_groups import Member, members
+from imgmine.dataset.near_groups import HOWS, NEAR_DUPLICATES, Member, members
 from imgmine.dataset.near_items import Items, gather
-from imgmine.dataset.near_judge import JUDGE_VERSION, PixelJudge
 from imgmine.dataset.near_pairs import Measure, find_pairs
 from imgmine.dataset.relations import connect
 from imgmine.dataset.sketches import (
@@ -35,27 +34,10 @@ from imgmine.dataset.sketches import (
 from imgmine.dataset.verdicts import Verdicts
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import fingerprint
-from imgmine.store.tables import DIGEST, Provenance, parquet_metadata, table_key
+from imgmine.store.tables import Provenance, parquet_metadata, table_key
 
 CODE_VERSION = "1"
 NEAR_DUPLICATES_KEY = table_key("dataset", "near_duplicates")
-
-NEAR_DUPLICATES = pa.schema(
-    [
-        pa.field("blake2b", DIGEST, nullable=False),
-        pa.field("kept_blake2b", DIGEST, nullable=False),
-        pa.field("how", pa.string(), nullable=False),
-        pa.field("pdq_distance", pa.int16()),
-        pa.field("vector_distance", pa.int16()),
-        pa.field("agreement", pa.float32()),
-    ]
-)
-HOWS = {
-    "kept": "it stands for the group: the largest, then the earliest",
-    "pdq": "its PDQ hash is within 31 bits of the kept one's",
-    "mirrored": "it is the kept one as a mirror shows it",
-    "embedding": "PDQ tells them apart; the vectors brought them together",
-}
 
 # 31 of 256 bits is what PDQ's authors call the same picture; 60 are a cosine of 0.74 between centred vectors. Pixels
 # have the last word, so both are wide; `bench/near_duplicates.py` has what they cost and find.
@@ -108,6 +90,9 @@ def publish_near_duplicates(
     kinds by it, always the same, and is called where the store has no centre of them yet. `blocked` images take no
     part. `part_rows` and `images_at_once` bound the memory and change nothing else. Raises `NearDuplicateError`.
     """
+    # Imported here: OpenCV takes a fifth of a second, which loading the graph should not.
+    from imgmine.dataset.near_judge import JUDGE_VERSION, PixelJudge
+
     tell = on_progress or _tell_nobody
     sketched = _bring_sketches_up_to_date(store, mirror_folder, embedder, usual_vectors, tell)
     inputs = fingerprint(

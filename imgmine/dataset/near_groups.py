@@ -1,4 +1,4 @@
-"""Groups of near-duplicates: who stands for whom. The rule alone; pictures and tables are others' business.
+"""Groups of near-duplicates: who stands for whom, and the table that says so. How pictures are compared is not here.
 
 Images come in order of rank. Each is laid beside those that stand for groups already, the first in rank first, and
 joins the first that shows the same picture; else it stands for itself. So every member was compared with the kept one,
@@ -10,9 +10,28 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from imgmine.dataset.candidates import Pairs
 from imgmine.dataset.verdicts import Verdict
+from imgmine.store.tables import DIGEST
+
+NEAR_DUPLICATES = pa.schema(
+    [
+        pa.field("blake2b", DIGEST, nullable=False),
+        pa.field("kept_blake2b", DIGEST, nullable=False),
+        pa.field("how", pa.string(), nullable=False),
+        pa.field("pdq_distance", pa.int16()),
+        pa.field("vector_distance", pa.int16()),
+        pa.field("agreement", pa.float32()),
+    ]
+)
+HOWS = {
+    "kept": "it stands for the group: the largest, then the earliest",
+    "pdq": "its PDQ hash is within 31 bits of the kept one's",
+    "mirrored": "it is the kept one as a mirror shows it",
+    "embedding": "PDQ tells them apart; the vectors brought them together",
+}
 
 
 class Member(NamedTuple):

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from imgmine.dataset.near_pairs import CODE
 from imgmine.dataset.relations import connect
+from imgmine.images.hashes import mirrored_pdq, pdq_distance
 
 _ITEM = np.dtype(
     [
@@ -29,8 +30,6 @@ _ITEM = np.dtype(
     ]
 )
 _BATCH = 1 << 16
-_MIRRORED_BITS = 128
-"""A mirror changes the sign of every second column of a picture's DCT: bits 1, 3, … of a PDQ hash, from its first."""
 
 _ALL = """
 SELECT blake2b, precedence, pixels, pdq, vector_code, preview_shard, preview_offset, preview_size
@@ -82,8 +81,8 @@ class Items:
         first, second = self._rows[one], self._rows[other]
         if not (first["has_pdq"] and second["has_pdq"]):
             return None
-        turn = 0x55 if mirrored else 0
-        return int(np.bitwise_count(first["pdq"] ^ second["pdq"] ^ np.uint8(turn)).sum())
+        hashed = bytes(second["pdq"])
+        return pdq_distance(bytes(first["pdq"]), mirrored_pdq(hashed) if mirrored else hashed)
 
     def vector_distance(self, one: int, other: int) -> int | None:
         """Return how many bits of two vectors' codes differ, or None."""
@@ -161,7 +160,7 @@ def _bytes(column: pa.Array) -> npt.NDArray[np.uint8]:
 
 
 def _halves(hashes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return PDQ hashes, (n, 32) bytes, with the bits that a mirror does not change in the first half."""
+    """Return PDQ hashes, (n, 32) bytes, with the bits that a mirror changes in the second half: 1, 3, …"""
     bits = np.unpackbits(hashes, axis=1)
     return np.concatenate([np.packbits(bits[:, first::2], axis=1) for first in (0, 1)], axis=1)
 

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from imgmine.dataset.archives import ARCHIVES, named_ownership
+from imgmine.dataset.near_groups import NEAR_DUPLICATES
 from imgmine.dataset.ownership import OWNERSHIP
 from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, RECORDS, embeddings_schema, parquet_metadata
 
@@ -25,7 +26,9 @@ ARCHIVE_TABLES: Mapping[str, pa.Schema] = MappingProxyType(
         **JUDGEMENTS,
     }
 )
-DATASET_TABLES: Mapping[str, pa.Schema] = MappingProxyType({"ownership": OWNERSHIP, "archives": ARCHIVES})
+DATASET_TABLES: Mapping[str, pa.Schema] = MappingProxyType(
+    {"ownership": OWNERSHIP, "archives": ARCHIVES, "near_duplicates": NEAR_DUPLICATES}
+)
 
 _PARQUET = ".parquet"
 
@@ -139,6 +142,7 @@ def _sql_type(kind: pa.DataType) -> str:
         pa.int16(): "SMALLINT",
         pa.int32(): "INTEGER",
         pa.int64(): "BIGINT",
+        pa.uint8(): "UTINYINT",
         pa.uint64(): "UBIGINT",
         pa.float32(): "FLOAT",
         pa.float64(): "DOUBLE",

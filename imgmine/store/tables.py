@@ -203,6 +203,11 @@ COLUMN_MEANINGS = {
     "category": "the likeliest of the list of categories",
     "source": "what told the category: zero_shot, imagenet or probe",
     "percentile": "share of held-out reference images that score lower, in percent",
+    "kept_blake2b": "the image that is kept for the group: the largest, then the earliest; its own of that one",
+    "how": "what told it: pdq, mirrored or embedding; kept of the one that is kept",
+    "pdq_distance": "bits by which its PDQ hash differs from the kept one's, mirrored where that is how",
+    "vector_distance": "bits, of 256, by which the codes of the two vectors differ",
+    "agreement": "share of the blocks in which the two previews agree, without rows that may be captions",
 }
 
 
