@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 import duckdb
 
+from imgmine.dataset.funnel import FunnelCount
 from imgmine.dataset.plots import STAGES, statistics_plots
 from imgmine.dataset.publishing import remove_former_ownership
 from imgmine.dataset.warehouse import WAREHOUSE_KEY
@@ -14,6 +15,7 @@ from imgmine_assets import shown
 from imgmine_assets.anomaly_scores import anomaly_scores
 from imgmine_assets.categories import categories
 from imgmine_assets.checks import allowed_difference, warning
+from imgmine_assets.column_lineage import lineage_of
 from imgmine_assets.dataset import dataset
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import KEPT_TOLERANCE, USUALLY_KEPT, images
@@ -31,6 +33,11 @@ SELECT archive, coalesce(sum(n) FILTER (decision = 'kept'), 0)::BIGINT, sum(n)::
 FROM funnel WHERE stage = 'images' GROUP BY archive ORDER BY archive
 """
 _TOTALS = "SELECT stage, decision, sum(n)::BIGINT AS n FROM funnel GROUP BY ALL ORDER BY n DESC, decision"
+
+
+_POPULATION = "SELECT quantity, archives, value, low, high, method FROM population"
+_PLOTS = "statistics"
+_FUNNEL_TYPES = ("VARCHAR", "VARCHAR", "VARCHAR", "BIGINT")
 
 
 @dg.asset(
@@ -59,6 +66,9 @@ def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg
             plots = statistics_plots(connection)
             totals = connection.execute(_TOTALS).fetchall()
             kept = connection.execute(_KEPT).fetchall()
+            population = connection.execute(_POPULATION).fetchall()
+        for name, png in plots.items():
+            opened.put_bytes(f"{_PLOTS}/{name}.png", png)
         warehouse.publish(opened, path)
         remove_former_ownership(opened)
     return dg.MaterializeResult(
@@ -67,12 +77,26 @@ def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg
             "plots": shown.page(
                 {name.capitalize(): shown.picture(png, "image/png", name) for name, png in plots.items()}
             ),
+            "distinct files": shown.rows_table(
+                dict.fromkeys(["quantity", "archives", "value", "low", "high", "method"], "string"),
+                map(_spelt, population),
+            ),
+            "files of the plots": shown.links(opened, [f"{_PLOTS}/{name}.png" for name in plots]),
+            "dagster/column_schema": dg.TableSchema(
+                [dg.TableColumn(name, kind) for name, kind in zip(FunnelCount._fields, _FUNNEL_TYPES, strict=True)]
+            ),
+            **lineage_of("funnel"),
             "archives": len(kept),
             "seconds": round(time.monotonic() - started, 2),
             "dagster/uri": opened.uri(WAREHOUSE_KEY),
         },
         check_results=[_usual_archives(kept)],
     )
+
+
+def _spelt(row: Sequence[object]) -> list[object]:
+    """A row with its numbers as people write them; those up to 1 are shares."""
+    return [(f"{cell:,.0f}" if cell > 1 else f"{cell:.1%}") if isinstance(cell, float) else cell for cell in row]
 
 
 def _usual_archives(kept: Sequence[tuple[str, int, int]]) -> dg.AssetCheckResult:

@@ -19,7 +19,12 @@ select
     dataset.files,
     dataset.owned,
     duplicates.files as files_reported,
-    duplicates.owned as owned_reported
+    duplicates.owned as owned_reported,
+    blocked.files as files_blocked
 from dataset
 cross join duplicates
-where dataset.files != duplicates.files or dataset.owned != duplicates.owned
+cross join (select count(*) as files from {{ source('warehouse', 'blocked') }}) as blocked
+-- What was taken down since is counted in its archive until `dataset` runs again.
+where
+    dataset.owned - duplicates.owned not between 0 and blocked.files
+    or (blocked.files = 0 and dataset.files != duplicates.files)

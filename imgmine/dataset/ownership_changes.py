@@ -62,11 +62,11 @@ def add_holdings(
     stay = np.ones(len(changes.digests), np.bool_)
     stay[row[known]] = False
     with OwnershipWriter(out, order, metadata) as writer:
-        writer.write(_merged(Owned(*(column[stay] for column in changes)), now))
+        writer.write(_merged(Owned(changes.digests[stay], changes.owners[stay], changes.copies[stay]), now))
     owned = np.bincount(now.owners, minlength=len(order)) - np.bincount(owners[there], minlength=len(order))
     return Change(
         held={archive: len(digests) for archive, digests in added},
-        owned={order[number]: int(owned[number]) for number in np.flatnonzero(owned)},
+        owned={archive: more for archive, more in zip(order, owned.tolist(), strict=True) if more},
         distinct=int((~there).sum()),
         repeated=int((now.copies > 1).sum() - (copies > 1).sum()),
     )

@@ -6,10 +6,10 @@ the digests, which nobody can make equal for two files; the tables have all 256.
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,12 @@ import pyarrow.parquet as pq
 from imgmine.dataset.ownership import Owned, digests_in
 from imgmine.dataset.ownership_spool import Digests
 
-_COLUMNS = {"high": np.dtype("<u8"), "low": np.dtype("<u8"), "owner": np.dtype("<u4"), "copies": np.dtype("<i4")}
+_COLUMNS: Mapping[str, np.dtype[Any]] = {
+    "high": np.dtype("<u8"),
+    "low": np.dtype("<u8"),
+    "owner": np.dtype("<u4"),
+    "copies": np.dtype("<i4"),
+}
 _ARCHIVES = "archives.json"
 _BATCH = 1 << 17
 
@@ -84,9 +89,9 @@ class IndexWriter:
 
     def add(self, owned: Owned) -> None:
         """Add rows; those of all calls are in order of digest."""
-        values = (owned.digests[:, 0], owned.digests[:, 1], owned.owners, owned.copies)
+        values: tuple[npt.NDArray[Any], ...] = (owned.digests[:, 0], owned.digests[:, 1], owned.owners, owned.copies)
         for stream, kind, value in zip(self._streams, _COLUMNS.values(), values, strict=True):
-            stream.write(memoryview(value.astype(kind)).cast("B"))
+            stream.write(value.astype(kind).tobytes())
 
     def name_archives(self, archives: Sequence[str]) -> None:
         """Say which archives the owners' numbers stand for."""

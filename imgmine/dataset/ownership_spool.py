@@ -4,7 +4,6 @@ Only arrays and a file are known here; who owns what is not decided.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 WORDS = np.dtype(">u8")
 _COUNT = np.dtype("<u4")
 _DIGEST_BYTES = 32
+_AS_BYTES = np.dtype((np.void, _DIGEST_BYTES))  # gathered six times as fast as four words
 
 Digests = npt.NDArray[np.uint64]
 Ranks = npt.NDArray[np.uint32]
@@ -28,11 +28,14 @@ class Rows(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """What was written at once: archives from `first` on; where each bucket begins in the file, and the end."""
+    """What was written at once: archives from `first` on; where each bucket's digests begin in the file, and where the
+    counts do, a row of them for each bucket.
+    """
 
     first: int
     archives: int
-    offsets: npt.NDArray[np.int64]
+    digests: npt.NDArray[np.int64]
+    counts: int
 
 
 def empty_digests() -> Digests:
@@ -43,7 +46,8 @@ def empty_digests() -> Digests:
 class Spool:
     """The digests of archives, added in order of precedence; `1 << bits` buckets are read from it in any order.
 
-    Of each batch of archives the file has, bucket by bucket, how many digests each archive has there, and the digests.
+    Of each batch of archives the file has the digests, bucket by bucket and in each bucket archive by archive, and how
+    many of them each archive has in each bucket.
     """
 
     def __init__(self, path: Path, bits: int, batch_rows: int) -> None:
@@ -78,15 +82,18 @@ class Spool:
             return
         assert self._stream is not None
         edges = np.stack([self._edges(digests) for digests in self._waiting])
-        counts = np.diff(edges, axis=1).T.astype(_COUNT)
-        sizes = counts.sum(axis=1, dtype=np.int64) * _DIGEST_BYTES + counts.shape[1] * _COUNT.itemsize
+        counts = np.ascontiguousarray(np.diff(edges, axis=1).T)
+        firsts = np.cumsum([0, *map(len, self._waiting[:-1])])
+        # Where each row comes from: a few numbers for each archive and bucket, and no loop over them.
+        shifts = (edges[:, :-1].T + firsts).ravel() - np.cumsum(counts.ravel()) + counts.ravel()
+        order = np.repeat(shifts, counts.ravel())
+        order += np.arange(len(order))
+        rows = np.take(np.concatenate(self._waiting, dtype=WORDS).view(_AS_BYTES).ravel(), order)
         start = self._stream.tell()
-        for bucket, count in enumerate(counts):
-            self._stream.write(count.tobytes())
-            for digests, edge in zip(self._waiting, edges, strict=True):
-                self._stream.write(_bytes_of(digests[edge[bucket] : edge[bucket + 1]]))
-        offsets = start + np.concatenate([[0], np.cumsum(sizes)])
-        self._batches.append(_Batch(self._archives, len(self._waiting), offsets))
+        self._stream.write(rows.view(np.uint8).data)
+        digests = start + _DIGEST_BYTES * np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
+        self._batches.append(_Batch(self._archives, len(self._waiting), digests, self._stream.tell()))
+        self._stream.write(counts.astype(_COUNT).data)
         self._archives += len(self._waiting)
         self._waiting, self._waiting_rows = [], 0
 
@@ -97,23 +104,22 @@ class Spool:
 
     def bucket(self, number: int) -> Rows:
         """Return a bucket's rows. May be called from several threads at once."""
-        sizes = [batch.offsets[number + 1] - batch.offsets[number] for batch in self._batches]
-        heads = [batch.archives * _COUNT.itemsize for batch in self._batches]
-        digests = np.empty((int(sum(sizes) - sum(heads)) // _DIGEST_BYTES, 4), WORDS)
-        ranks = []
+        sizes = [int(batch.digests[number + 1] - batch.digests[number]) for batch in self._batches]
+        digests = np.empty((sum(sizes) // _DIGEST_BYTES, 4), WORDS)
+        whole = _bytes_of(digests)
+        ranks = [np.empty(0, np.uint32)]
         filled = 0
         with self._path.open("rb", buffering=0) as stream:
-            for batch, size, head in zip(self._batches, sizes, heads, strict=True):
+            for batch, size in zip(self._batches, sizes, strict=True):
                 counts = np.empty(batch.archives, _COUNT)
-                part = digests[filled : filled + (int(size) - head) // _DIGEST_BYTES]
-                self._read(stream, int(batch.offsets[number]), [_bytes_of(counts), _bytes_of(part)])
+                self._read(stream, batch.counts + number * counts.nbytes, _bytes_of(counts))
+                self._read(stream, int(batch.digests[number]), whole[filled : filled + size])
                 ranks.append(np.repeat(np.arange(batch.first, batch.first + batch.archives, dtype=np.uint32), counts))
-                filled += len(part)
-        return Rows(digests, np.concatenate([np.empty(0, np.uint32), *ranks]))
+                filled += size
+        return Rows(digests, np.concatenate(ranks))
 
-    def _read(self, stream: BinaryIO, offset: int, into: Sequence[memoryview]) -> None:
-        wanted = [view for view in into if view.nbytes]
-        if wanted and os.preadv(stream.fileno(), wanted, offset) != sum(view.nbytes for view in wanted):
+    def _read(self, stream: BinaryIO, offset: int, into: memoryview) -> None:
+        if os.preadv(stream.fileno(), [into], offset) != into.nbytes:
             raise OSError(f"{self._path} ended early: another process has changed the scratch folder.")
 
     def remove(self) -> None:
@@ -122,4 +128,4 @@ class Spool:
 
 
 def _bytes_of(array: npt.NDArray[np.generic]) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

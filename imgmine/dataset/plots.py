@@ -5,7 +5,8 @@ Numbers in, pictures out: where the numbers come from is `statistics_plots`' que
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import date
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
@@ -26,12 +27,55 @@ _LABEL = 23
 _MEGAPIXELS = tuple(2 ** (exponent / 2) for exponent in range(-12, 14))
 
 
+_FUNNEL = "SELECT archive, stage, decision, n FROM funnel ORDER BY ALL"
+_RESOLUTIONS = "SELECT width, height, count(*) FROM images WHERE decision = 'kept' GROUP BY ALL ORDER BY ALL"
+_YIELDS = """
+SELECT archive, sum(n)::BIGINT, coalesce(sum(n) FILTER (decision = 'kept'), 0)::BIGINT
+FROM funnel LEFT JOIN archives USING (archive) WHERE stage = 'images'
+GROUP BY archive, publicdate ORDER BY publicdate NULLS LAST, archive
+"""
+_SHARES = """
+WITH gated AS (
+    SELECT archive, sum(n) AS total, row_number() OVER (ORDER BY publicdate NULLS LAST, archive) AS place
+    FROM funnel LEFT JOIN archives USING (archive) WHERE stage = 'images' GROUP BY archive, publicdate
+)
+SELECT decision, place, coalesce(n, 0) / total
+FROM gated CROSS JOIN (SELECT DISTINCT decision FROM funnel WHERE stage = 'images')
+LEFT JOIN (FROM funnel WHERE stage = 'images') USING (archive, decision) ORDER BY decision, place
+"""
+_DAYS = """
+SELECT captured_at::DATE AS day, count(*) FROM files
+WHERE captured_at IS NOT NULL AND video_blake2b IS NULL GROUP BY day ORDER BY day
+"""
+_SCORES = """
+SELECT least(floor(percentile / 5) * 5, 95)::INT AS start, count(*) FROM anomaly_scores GROUP BY start ORDER BY start
+"""
+_ACCUMULATION = "SELECT archives, expected, as_published, files FROM accumulation ORDER BY archives"
+
+
 class ArchiveYield(NamedTuple):
     """What one archive gave: its pictures and stills, and how many of them the gate kept."""
 
     archive: str
     images: int
     kept: int
+
+
+class DecisionShare(NamedTuple):
+    """A decision's share, from 0 to 1, in the archive at this place of the order."""
+
+    decision: str
+    place: int
+    share: float
+
+
+class AccumulationPoint(NamedTuple):
+    """Distinct files in so many archives; see the warehouse's table `accumulation`."""
+
+    archives: int
+    expected: float
+    as_published: int | None
+    files: float
 
 
 def funnel_chart(counts: Sequence[FunnelCount]) -> bytes:
@@ -83,21 +127,89 @@ def yield_chart(yields: Sequence[ArchiveYield]) -> bytes:
     return _png(figure)
 
 
+def accumulation_chart(points: Sequence[AccumulationPoint]) -> bytes:
+    """Return distinct files against archives: expected whatever their order, as published, and if none were shared."""
+    figure, axes = _figure(height=3.8)
+    mined = [point for point in points if point.as_published is not None]
+    later = [*mined[-1:], *(point for point in points if point.as_published is None)]
+    axes.plot(
+        [p.archives for p in points], [p.files for p in points], ":", color="#999999", label="if none were shared"
+    )
+    axes.plot(
+        [p.archives for p in later], [p.expected for p in later], "--", color=_KEPT_COLOUR, label="estimated, at least"
+    )
+    axes.plot(
+        [p.archives for p in mined], [p.expected for p in mined], color=_KEPT_COLOUR, label="expected in any order"
+    )
+    axes.plot(
+        [p.archives for p in mined],
+        [p.as_published or 0 for p in mined],
+        color=_DROPPED_COLOUR,
+        linewidth=1,
+        label="in order of publication",
+    )
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("archives mined")
+    axes.set_ylabel("distinct files")
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_title("Distinct files against archives mined")
+    return _png(figure)
+
+
+def shares_chart(shares: Sequence[DecisionShare]) -> bytes:
+    """Return a line for each decision: its share in percent of each archive's rows, the archives from left to right."""
+    figure, axes = _figure(height=3.8)
+    for decision in sorted({share.decision for share in shares}):
+        of_it = [share for share in shares if share.decision == decision]
+        marker = "o" if len(of_it) == 1 else ""
+        axes.plot([s.place for s in of_it], [100 * s.share for s in of_it], marker=marker, linewidth=1, label=decision)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("archives, the earliest first")
+    axes.set_ylabel("% of the gate's verdicts")
+    if shares:
+        axes.legend(frameon=False, fontsize=8, ncols=2)
+    axes.set_title("The gate's decisions over archives")
+    return _png(figure)
+
+
+def days_chart(days: Sequence[tuple[date, int]]) -> bytes:
+    """Return the number of originals that were captured on each day."""
+    figure, axes = _figure(height=3.2)
+    axes.bar([f"{day:%Y-%m-%d}" for day, _ in days], [n for _, n in days], color=_KEPT_COLOUR)
+    axes.set_xticks(range(0, len(days), max(1, len(days) // 20)))
+    axes.tick_params(axis="x", rotation=90, labelsize=7)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylabel("originals")
+    axes.set_title("When the stored originals were captured (UTC)")
+    return _png(figure)
+
+
+def scores_chart(bins: Sequence[tuple[int, int]]) -> bytes:
+    """Return a bar for every five percentiles of the reference, from (where it begins, number of images)."""
+    figure, axes = _figure(height=3.2)
+    axes.bar([start for start, _ in bins], [n for _, n in bins], width=4.6, align="edge", color=_KEPT_COLOUR)
+    axes.set_xlim(0, 100)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("percentile among held-out reference images")
+    axes.set_ylabel("images")
+    axes.set_title("Anomaly scores: even if the images were like the reference")
+    return _png(figure)
+
+
 def statistics_plots(warehouse: duckdb.DuckDBPyConnection) -> Mapping[str, bytes]:
-    """Return every plot of the dataset by name: `funnel`, `resolutions`, `yield`."""
-    funnel = warehouse.execute("SELECT archive, stage, decision, n FROM funnel ORDER BY ALL").fetchall()
-    sizes = warehouse.execute(
-        "SELECT width, height, count(*) FROM images WHERE decision = 'kept' GROUP BY ALL ORDER BY ALL"
-    ).fetchall()
-    yields = warehouse.execute(
-        "SELECT archive, sum(n)::BIGINT, coalesce(sum(n) FILTER (decision = 'kept'), 0)::BIGINT "
-        "FROM funnel LEFT JOIN archives USING (archive) WHERE stage = 'images' "
-        "GROUP BY archive, publicdate ORDER BY publicdate NULLS LAST, archive"
-    ).fetchall()
+    """Return every plot of the dataset by name."""
+
+    def rows(query: str) -> list[Any]:
+        return warehouse.execute(query).fetchall()
+
     return {
-        "funnel": funnel_chart([FunnelCount(*row) for row in funnel]),
-        "resolutions": resolution_histogram(sizes),
-        "yield": yield_chart([ArchiveYield(*row) for row in yields]),
+        "funnel": funnel_chart([FunnelCount(*row) for row in rows(_FUNNEL)]),
+        "resolutions": resolution_histogram(rows(_RESOLUTIONS)),
+        "yield": yield_chart([ArchiveYield(*row) for row in rows(_YIELDS)]),
+        "decisions": shares_chart([DecisionShare(*row) for row in rows(_SHARES)]),
+        "captured": days_chart(rows(_DAYS)),
+        "scores": scores_chart(rows(_SCORES)),
+        "distinct": accumulation_chart([AccumulationPoint(*row) for row in rows(_ACCUMULATION)]),
     }
 
 

@@ -122,7 +122,8 @@ def expected_distinct(incidence: Incidence, archives: npt.ArrayLike) -> Numbers:
         missed -= gammaln(mined - copies - left + 1) + gammaln(mined + 1)
         seen[some] -= files * np.exp(missed)
     ones, twos = incidence.singles, incidence.doubles
-    return seen + np.array([_new_in(ones, twos, mined, many) if many > mined > 1 else 0.0 for many in wanted.ravel()])
+    new = [_new_in(ones, twos, mined, many) if many > mined > 1 else 0.0 for many in wanted.ravel()]
+    return np.asarray(seen + np.reshape(new, wanted.shape), np.float64)
 
 
 def schnabel(held: Sequence[int], owned: Sequence[int]) -> Estimate:

@@ -8,6 +8,7 @@ business (`dbt_reports/`); they live in the same file.
     ownership(blake2b, archive, copies), archives        views of the dataset's tables
     blocked(blake2b)                                     a table: what was taken down, and is in no view
     funnel(archive, stage, decision, n)                  a table, counted when the warehouse was built
+    population, accumulation                             tables: how many distinct files there are (`population_tables`)
     digest(blake2b)                                      a macro: the digest as 64 hexadecimal digits
 
 The views name the Parquet files by absolute paths: the store's own where it is a local folder, else the mirror folder
@@ -25,6 +26,7 @@ import duckdb
 import pyarrow as pa
 
 from imgmine.dataset.funnel import FUNNEL_SQL
+from imgmine.dataset.population_tables import write_population
 from imgmine.dataset.relations import ARCHIVE_TABLES, DATASET_TABLES, archive_table, connect, dataset_table, listed
 from imgmine.dataset.takedown_log import read_log
 from imgmine.store.base import NotInStore, Store
@@ -63,6 +65,7 @@ def build_warehouse(store: Store, mirror_folder: Path, scratch: Path) -> Path:
         _drop(connection, "funnel")
         connection.execute("CREATE OR REPLACE MACRO digest(blake2b) AS lower(hex(blake2b))")
         connection.execute(f"CREATE TABLE funnel AS SELECT * FROM ({FUNNEL_SQL}) ORDER BY archive, stage, decision")
+        write_population(connection)
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT")
     return path

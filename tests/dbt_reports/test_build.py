@@ -72,6 +72,13 @@ class Build:
         """Return the SQL that dbt made of the project's `models` or singular `tests`, by name."""
         return {path.stem: path.read_text() for path in (self.target / "compiled/imgmine_reports" / kind).glob("*.sql")}
 
+    @property
+    def models(self) -> list[str]:
+        """The models, each after those that it reads."""
+        results = json.loads((self.target / "run_results.json").read_text())["results"]
+        names = [result["unique_id"].split(".") for result in results]
+        return [name[2] for name in names if name[0] == "model"]
+
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
@@ -138,6 +145,42 @@ def test_the_reports_count_what_is_in_the_tables(build: Build) -> None:
         assert copies.fetchall() == [(1, 6, 6), (2, 1, 2)]
 
 
+def test_the_reports_of_files_and_over_archives_count_what_is_in_the_tables(build: Build) -> None:
+    with connect(build.warehouse, read_only=True) as reports:
+
+        def rows(query: str) -> list[tuple[object, ...]]:
+            return reports.execute(query).fetchall()
+
+        assert rows("SELECT ratio_from, images FROM aspect_ratios") == [(0.595, 1), (1.0, 1), (1.189, 3)]
+        assert rows("SELECT kind, bytes_from, files FROM file_sizes") == [
+            ("picture", 2, 3),
+            ("picture", 4, 3),
+            ("still", 4, 1),
+            ("video", 4, 1),
+        ]
+        assert rows("SELECT day::VARCHAR, originals, archives FROM capture_days") == [("2023-05-01", 7, 3)]
+        assert rows("SELECT month_from, originals FROM last_modified_months") == [(None, 7)]
+        assert rows("SELECT domain, originals FROM domains") == [("i.imgur.com", 7)]
+        assert rows("SELECT archive, files, in_earlier_archives FROM duplicates_by_archive") == [
+            ("b", 2, 0),
+            ("c", 1, 0),
+            ("a", 5, 1),
+        ]
+        spread = rows("SELECT members, largest, share_of_largest, herfindahl, gini FROM concentration ORDER BY spread")
+        assert spread[1] == (3, "a", 0.625, round((25 + 4 + 1) / 64, 6), round(2 * (1 + 4 + 15) / 24 - 4 / 3, 6))
+        kept = rows(
+            "SELECT archive, n, share_of_stage, share_before, change FROM decisions_by_archive "
+            "WHERE stage = 'images' AND decision = 'kept'"
+        )
+        assert kept == [("b", 2, 1.0, None, None), ("a", 3, 0.75, 1.0, -0.25)]
+        assert rows("SELECT change, archive_of_least FROM decision_drift WHERE decision = 'mode'") == [(0.25, "b")]
+        assert rows("SELECT judgement, decision, n FROM judgements") == [("watermark_scores", "kept", 5)]
+        assert rows("SELECT judgement, probability_from, images FROM probabilities") == [("watermark_scores", 0.25, 5)]
+        known = dict(reports.execute("SELECT quantity, value FROM population").fetchall())
+        assert (known["distinct files mined"], known["files in the whole collection, at most"]) == (7, 8 / 3 * 49731)
+        assert rows("SELECT expected, as_published, files FROM accumulation WHERE archives = 3") == [(7, 7, 8)]
+
+
 def test_every_model_and_column_is_described(build: Build) -> None:
     manifest = json.loads((build.target / "manifest.json").read_text())
     nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
@@ -154,8 +197,9 @@ def test_every_model_and_column_is_described(build: Build) -> None:
 def test_an_empty_dataset_has_empty_reports(build: Build, tmp_path: Path) -> None:
     empty = built_warehouse(LocalStore(tmp_path / "store"), tmp_path)
     with connect(empty) as reports:
-        for name, select in build.compiled("models").items():
-            reports.execute(f"CREATE TABLE {name} AS {select}")
+        compiled = build.compiled("models")
+        for name in build.models:
+            reports.execute(f"CREATE TABLE {name} AS {compiled[name]}")
             assert reports.execute(f"SELECT count(*) FROM {name}").fetchone() == (20 if name == "scores" else 0,)
         for name, select in build.compiled("tests").items():
             assert reports.execute(select).fetchall() == [], name
