@@ -14,6 +14,7 @@ from imgmine.dataset.takedown_log import read_log
 from imgmine.demo.photographs import reference_photographs
 from imgmine.scratch import scratch_folder
 from imgmine_assets import shown
+from imgmine_assets.column_lineage import lineage_of
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
@@ -73,6 +74,7 @@ def near_duplicates(
             "dagster/row_count": found.dropped + found.groups,
             "dagster/uri": opened.uri(stage.NEAR_DUPLICATES_KEY),
             "dagster/column_schema": shown.column_schema(NEAR_DUPLICATES),
+            **lineage_of(_NAME),
         },
     )
 

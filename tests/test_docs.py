@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from imgmine.dataset.near_groups import HOWS, NEAR_DUPLICATES
 from imgmine.dataset.releases.samples import SAMPLES
 from imgmine.decisions import JUDGEMENT_MEANINGS, ImageDecision, RecordDecision, ScoreDecision
 from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, LABELS, RECORDS, embeddings_schema
@@ -19,12 +20,14 @@ SCHEMAS = {
     **JUDGEMENTS,
     "labels": LABELS,
     "samples": SAMPLES,
+    "near_duplicates": NEAR_DUPLICATES,
 }
 DECISIONS = {
     **{table: list(meanings) for table, meanings in JUDGEMENT_MEANINGS.items()},
     "records": list(RecordDecision),
     "images": list(ImageDecision),
     "anomaly_scores": list(ScoreDecision),
+    "near_duplicates": list(HOWS),
 }
 
 

@@ -82,6 +82,14 @@ COLUMN_ORIGINS: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType(
             "owned": ["ownership.archive"],
             "files_digest": ["files.blake2b"],
         },
+        "near_duplicates": {
+            "blake2b": ["images.blake2b"],
+            "kept_blake2b": ["images.blake2b", "images.width", "images.height", "archives.publicdate"],
+            "how": ["images.pdq", "embeddings.embedding", "images.preview_shard"],
+            "pdq_distance": ["images.pdq"],
+            "vector_distance": ["embeddings.embedding"],
+            "agreement": ["images.preview_shard"],
+        },
         "funnel": {
             "archive": [],
             "stage": [],

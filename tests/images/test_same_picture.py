@@ -59,6 +59,7 @@ def test_other_pictures_of_a_series_are_not_the_same() -> None:
     place, subject = photograph("petra"), photograph("camels")
     one, other = (copies.another_of_a_series(place, subject, rng) for _ in range(2))
     assert compared(one, other) is None
+    assert compared(place, one) is None
     width, height = place.size
     assert (
         compared(place.crop((0, 0, width * 6 // 10, height)), place.crop((width * 4 // 10, 0, width, height))) is None
