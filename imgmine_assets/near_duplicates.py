@@ -73,7 +73,7 @@ def near_duplicates(
             "seconds": round(time.monotonic() - started, 2),
             "dagster/row_count": found.dropped + found.groups,
             "dagster/uri": opened.uri(stage.NEAR_DUPLICATES_KEY),
-            "dagster/column_schema": shown.column_schema(NEAR_DUPLICATES),
+            **shown.schemas_of({"near_duplicates": NEAR_DUPLICATES}),
             **lineage_of(_NAME),
         },
     )
