@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from imgmine.archives.hash_lists import lists_version
 from imgmine.settings import Settings, load_settings
 from imgmine_assets.anomaly_scores import anomaly_scores
 from imgmine_assets.categories import categories_of
@@ -80,11 +81,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
     """Return the graph. `resource_overrides` replace resources by name; settings are the environment's by default."""
     settings = settings or load_settings()
     dbt_reports, dbt = build_dbt_reports()
+    lists = lists_version(settings.blocklist)
     return dg.Definitions(
         assets=[
             raw_archives,
-            build_unique_files(settings.fetch),
-            build_images(settings.decode),
+            build_unique_files(settings.fetch, lists),
+            build_images(settings.decode, lists),
             embeddings_of(settings.embedder, settings.models),
             gmm_model,
             anomaly_scores,

@@ -95,8 +95,11 @@ def _images(
         return _result(opened, archive, sheets, as_before, time.monotonic() - started)
 
 
-def build_images(decoding: Decoding) -> dg.AssetsDefinition:
-    """Return the asset; another decoding is other code, so that what was made with the former shows as out of date."""
+def build_images(decoding: Decoding, lists: str = "") -> dg.AssetsDefinition:
+    """Return the asset; another decoding is other code, so that what was made with the former shows as out of date.
+
+    So do other `lists` of hashes, as in `unique_files`.
+    """
     return dg.asset(
         name=_NAME,
         partitions_def=archives,
@@ -105,7 +108,7 @@ def build_images(decoding: Decoding) -> dg.AssetsDefinition:
         kinds={"pillow", "parquet"},
         owners=["team:imgmine"],
         retry_policy=PASSING,
-        code_version=stage.code_version(decoding),
+        code_version="-".join(filter(None, (stage.code_version(decoding), lists))),
         check_specs=[
             blocking(_NAME, "every_file_has_a_verdict", "There is one row for each file that is a picture."),
             blocking(

@@ -124,8 +124,12 @@ def _unique_files(
         return _result(opened, item, as_before, time.monotonic() - started, fetched)
 
 
-def build_unique_files(mode: FetchMode) -> dg.AssetsDefinition:
-    """Return the asset; where it reads from the Internet Archive itself, it takes its turn in that pool."""
+def build_unique_files(mode: FetchMode, lists: str = "") -> dg.AssetsDefinition:
+    """Return the asset; where it reads from the Internet Archive itself, it takes its turn in that pool.
+
+    `lists` is the version of the lists of hashes in force: others show every archive as out of date, and each finds out
+    from its own tables whether it is.
+    """
     return dg.asset(
         name=_NAME,
         partitions_def=archives,
@@ -135,7 +139,7 @@ def build_unique_files(mode: FetchMode) -> dg.AssetsDefinition:
         owners=["team:imgmine"],
         pool=None if mode is FetchMode.CACHE else "archive_org",
         retry_policy=PASSING,
-        code_version=extract.CODE_VERSION,
+        code_version="-".join(filter(None, (extract.CODE_VERSION, lists))),
         check_specs=[
             blocking(_NAME, "records_add_up", "Every record has one decision, and the kept ones are the files."),
             blocking(_NAME, "files_are_in_their_shards", "Every file lies whole in a shard that is in the store."),

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import xxhash
+
 from imgmine.archives.blocked import Blocklist, HashKind, unpadded
 from imgmine.errors import ImgmineError
 
@@ -71,6 +73,23 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
             raise HashListError(f"{path} has no file: a list of hashes is wanted there.")
         files += sorted(found)
     return files
+
+
+def lists_version(paths: Iterable[Path]) -> str:
+    """Return a short digest of what the files hold, which costs next to nothing: what shows that lists have changed.
+
+    Nothing where there are no lists; where they cannot be read, which is for those to say who need them, `unreadable`.
+    """
+    paths = tuple(paths)
+    whole = xxhash.xxh3_64()
+    try:
+        for path in list_files(paths):
+            with path.open("rb") as stream:
+                while block := stream.read(_BLOCK):
+                    whole.update(block)
+    except (HashListError, OSError):
+        return "unreadable"
+    return whole.hexdigest()[:8] if paths else ""
 
 
 def _unreadable(path: Path, error: OSError) -> HashListError:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgmine.archives.blocked import Blocklist, HashKind
-from imgmine.archives.hash_lists import HashListError, list_files, parse_hash, read_blocklist
+from imgmine.archives.hash_lists import HashListError, list_files, lists_version, parse_hash, read_blocklist
 
 MD5, SHA1, LONG = "0123456789abcdef" * 2, "0123456789" * 4, "ab" * 32
 
@@ -111,6 +111,18 @@ def test_a_folder_is_all_of_its_files(tmp_path):
     assert read_blocklist([folder]).digest == of(md5=MD5, sha1=SHA1).digest
     with pytest.raises(HashListError, match="nowhere: the list of hashes cannot be read: No such file"):
         read_blocklist([folder, tmp_path / "nowhere"])
+
+
+def test_another_content_is_another_version(tmp_path):
+    assert lists_version([]) == ""
+    assert lists_version([tmp_path / "nowhere"]) == "unreadable"
+    path = tmp_path / "list.txt"
+    path.write_text(MD5)
+    one = lists_version([path])
+    path.write_text(SHA1)
+    assert one != lists_version([path])
+    path.write_text(MD5)
+    assert one == lists_version([tmp_path])
 
 
 def test_one_hash_alone():

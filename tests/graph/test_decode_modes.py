@@ -60,4 +60,6 @@ def as_before(work: Workplace, archive: str) -> dict[str, bool]:
 def of_images(work: Workplace, archive: str) -> list[dict[str, object]]:
     """Return what the gate says of each picture."""
     table = pq.read_table(work.store / f"images/{archive}.parquet")
-    return table.drop_columns(["preview_shard", "preview_offset", "preview_size", "dhash", "pdq", "pdq_quality"]).to_pylist()
+    return table.drop_columns(
+        ["preview_shard", "preview_offset", "preview_size", "dhash", "pdq", "pdq_quality"]
+    ).to_pylist()
