@@ -125,6 +125,7 @@ class _Seeker:
         self._digests = digests
         self._names = {digest.hex() for digest in digests}
         self._array = pa.array(sorted(digests), DIGEST)
+        self._name_array = pa.array(sorted(self._names), pa.string())
         self._sizes = sizes
 
     def look_into(self, key: str, path: Path, scratch: Path) -> None:
@@ -169,20 +170,25 @@ class _Seeker:
         self.scan.tables += 1
         is_named_in = key.startswith(_NAMED_IN)
         with pq.ParquetFile(path) as table:
-            wanted = [column.name for column in table.schema_arrow if _has_bytes(column.type)]
+            wanted = [column.name for column in table.schema_arrow if _has_bytes(column.type) or _is_name(key, column)]
             if not wanted:
                 return
             # Pictures inside a table are read a few at a time; digests, which are small, by the row group's worth.
             only_digests = all(table.schema_arrow.field(name).type == DIGEST for name in wanted)
             for batch in table.iter_batches(batch_size=1 << 16 if only_digests else _BATCH_ROWS, columns=wanted):
                 for name, values in _leaves(batch):
-                    self._look_at_values(key, name, values, is_named_in)
+                    if _has_bytes(values.type) or name in wanted:
+                        self._look_at_values(key, name, values, is_named_in)
 
     def _look_at_values(self, key: str, name: str, values: pa.Array, is_named_in: bool) -> None:
         self.scan.values += len(values)
         if values.type == DIGEST:
             hits = pc.sum(pc.is_in(values, self._array)).as_py() or 0
             if hits and not is_named_in:
+                self._found(f"{key}: {hits} rows by {name}")
+        elif pa.types.is_string(values.type):
+            hits = pc.sum(pc.is_in(values, self._name_array)).as_py() or 0
+            if hits:
                 self._found(f"{key}: {hits} rows by {name}")
         elif pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
             for value in values:
@@ -219,6 +225,12 @@ def _members(stream: BinaryIO) -> Iterator[tuple[str, int, int]]:
         for member in archive:
             if member.isfile():
                 yield member.name, member.offset_data, member.size
+
+
+def _is_name(key: str, column: pa.Field) -> bool:
+    """Tell whether a column of a release names files in hexadecimal; its diff names those that are out, too."""
+    in_release = key.startswith("releases/") and not key.endswith("/diff.parquet")
+    return in_release and pa.types.is_string(column.type) and column.name in ("blake2b", "still_of")
 
 
 def _has_bytes(kind: pa.DataType) -> bool:
