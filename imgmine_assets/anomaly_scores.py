@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
+from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import SCORE_MEANINGS, ScoreDecision
 from imgmine.images.samples import captioned_samples
 from imgmine.models import scores as stage
@@ -78,7 +79,7 @@ def anomaly_scores(
         require_same_embedder(model, vectors.metadata["model"], archive)
         percentile = models.anomaly_percentile
         inputs = fingerprint(
-            embeddings=vectors.digest, model=model.version, percentile=percentile, code_version=stage.CODE_VERSION
+            embeddings=vectors.origin, model=model.version, percentile=percentile, code_version=stage.CODE_VERSION
         )
         as_before = unchanged(opened, [_NAME], archive, inputs, None)
         if as_before:
@@ -168,6 +169,6 @@ def _sheets(store: Store, scores: pa.Table, images: pa.Table, screen: Screen) ->
     rows = (scores["blake2b"].to_pylist(), scores["log_likelihood"].to_numpy(), scores["percentile"].to_numpy())
     pages = {**odd_and_usual(*rows), "At each threshold": at_thresholds(*rows)}
     return {
-        heading: shown.sheet(captioned_samples(images, captions, store.get_range), "images", screen)
+        heading: shown.sheet(captioned_samples(listed(store, images), captions, store.get_range), "images", screen)
         for heading, captions in pages.items()
     }

@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import CATEGORY_MEANINGS, CategoryDecision
 from imgmine.images.samples import captioned_samples
 from imgmine.models import categories as stage
@@ -73,7 +74,7 @@ def categories(
             return
         vectors = read_table(opened, "embeddings", archive)
         require_embedder(vectors.metadata["model"], card.version, archive, "probe_model")
-        inputs = fingerprint(embeddings=vectors.digest, by=by.digest)
+        inputs = fingerprint(embeddings=vectors.origin, by=by.digest)
         as_before = unchanged(opened, [_NAME], archive, inputs, None)
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
@@ -146,4 +147,4 @@ def _sheet(store: Store, name: str, named: pa.Table, images: pa.Table, screen: S
     """The likeliest pictures of a category."""
     part = named.filter(pc.equal(named["category"], name))
     captions = likeliest(part["blake2b"].to_pylist(), part["probability"].to_numpy(), _SHOWN)
-    return shown.sheet(captioned_samples(images, captions, store.get_range), "images", screen)
+    return shown.sheet(captioned_samples(listed(store, images), captions, store.get_range), "images", screen)

@@ -49,7 +49,7 @@ def embeddings(context: dg.AssetExecutionContext, store: StoreResource, models: 
         opened = store.open()
         embedder = models.load_embedder()
         gated = read_table(opened, "images", archive)
-        inputs = fingerprint(images=gated.digest, model=embedder.version, code_version=stage.CODE_VERSION)
+        inputs = fingerprint(images=gated.origin, model=embedder.version, code_version=stage.CODE_VERSION)
         as_before = unchanged(opened, [_NAME], archive, inputs, None)
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")

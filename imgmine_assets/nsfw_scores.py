@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow.compute as pc
 
+from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import NSFW_MEANINGS, ImageDecision, NsfwDecision
 from imgmine.images.samples import captioned_samples
 from imgmine.models import nsfw as stage
@@ -68,7 +69,7 @@ def nsfw_scores(
             return
         gated = read_table(opened, "images", archive)
         # In the table's metadata: what the probabilities depend on, which the threshold is no part of.
-        scored = fingerprint(images=gated.digest, model=model.version, code_version=stage.CODE_VERSION)
+        scored = fingerprint(images=gated.origin, model=model.version, code_version=stage.CODE_VERSION)
         inputs = fingerprint(scored=scored, threshold=models.nsfw_threshold)
         as_before = unchanged(opened, [_NAME], archive, inputs, None)
         if as_before:
@@ -103,7 +104,7 @@ def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds
             "contact sheets": shown.page(
                 {
                     "At each threshold": shown.sheet(
-                        captioned_samples(gated, captions, store.get_range), "images", screen
+                        captioned_samples(listed(store, gated), captions, store.get_range), "images", screen
                     ),
                     "Probabilities": shown.histogram(
                         probabilities.tolist(), "probability of not being safe for work", "images"

@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import PROBE_MEANINGS, ProbeDecision
 from imgmine.images.samples import captioned_samples
 from imgmine.models import probe_model as stage
@@ -64,7 +65,7 @@ def probe_scores(
             return
         vectors = read_table(opened, "embeddings", archive)
         require_embedder(vectors.metadata["model"], model.embedder, archive, "probe_model")
-        inputs = fingerprint(embeddings=vectors.digest, model=model.version, code_version=stage.CODE_VERSION)
+        inputs = fingerprint(embeddings=vectors.origin, model=model.version, code_version=stage.CODE_VERSION)
         as_before = unchanged(opened, [_NAME], archive, inputs, None)
         if as_before:
             context.log.info(f"{archive}: nothing has changed since the last run")
@@ -110,7 +111,7 @@ def _section(store: Store, label: str, part: pa.Table, images: pa.Table, screen:
     captions = likeliest(part["blake2b"].to_pylist(), part["probability"].to_numpy())
     return "\n\n".join(
         [
-            shown.sheet(captioned_samples(images, captions, store.get_range), "images", screen),
+            shown.sheet(captioned_samples(listed(store, images), captions, store.get_range), "images", screen),
             shown.histogram(part["probability"].to_pylist(), f"probability of {label}", "images"),
         ]
     )

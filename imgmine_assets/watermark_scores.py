@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from imgmine.cores import usable_cores
+from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import WATERMARK_MEANINGS, WatermarkDecision
 from imgmine.images.samples import captioned_samples
 from imgmine.models.cards import CARD_FILE, ModelError
@@ -85,7 +86,7 @@ def watermark_scores(
         version = classifier.card.version
         # In the table's metadata: what the probabilities depend on, which the threshold is no part of.
         judged = fingerprint(
-            images=gated.digest, embeddings=vectors.digest, model=version, code_version=stage.CODE_VERSION
+            images=gated.origin, embeddings=vectors.origin, model=version, code_version=stage.CODE_VERSION
         )
         inputs = fingerprint(judged=judged, threshold=threshold)
         as_before = unchanged(opened, [_NAME], archive, inputs, None)
@@ -150,7 +151,9 @@ def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds
             "contact sheets": shown.page(
                 {
                     **{
-                        heading: shown.sheet(captioned_samples(gated, captions, store.get_range), "images", screen)
+                        heading: shown.sheet(
+                            captioned_samples(listed(store, gated), captions, store.get_range), "images", screen
+                        )
                         for heading, captions in sheets.items()
                     },
                     "Probabilities": shown.histogram(rows[1].tolist(), "probability of a watermark", "images"),
