@@ -18,6 +18,7 @@ from imgmine_assets.checks import warning
 from imgmine_assets.dataset import dataset
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
+from imgmine_assets.near_duplicates import near_duplicates
 from imgmine_assets.nsfw_scores import nsfw_scores
 from imgmine_assets.partitions import versions
 from imgmine_assets.probe_scores import probe_scores
@@ -45,7 +46,11 @@ def register(store: Store, instance: dg.DagsterInstance, version: str, recipe: R
 @dg.asset(
     name=_NAME,
     partitions_def=versions,
-    deps=[dataset, *(dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping()) for asset in _OF_ALL_ARCHIVES)],
+    deps=[
+        dataset,
+        near_duplicates,
+        *(dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping()) for asset in _OF_ALL_ARCHIVES),
+    ],
     group_name="dataset",
     kinds={"parquet", "tar"},
     owners=["team:imgmine"],
