@@ -85,14 +85,6 @@ COLUMN_ORIGINS: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType(
         "near_duplicates": {
             "blake2b": ["images.blake2b"],
             "kept_blake2b": ["images.blake2b", "images.width", "images.height", "archives.publicdate"],
-            "how": ["images.pdq", "embeddings.embedding", "images.preview_shard"],
-            "pdq_distance": ["images.pdq"],
-            "vector_distance": ["embeddings.embedding"],
-            "agreement": ["images.preview_shard"],
-        },
-        "near_duplicates": {
-            "blake2b": ["ownership.blake2b", "images.blake2b"],
-            "kept_blake2b": ["images.width", "images.height", "ownership.archive"],
             "how": ["images.pdq", "embeddings.embedding", *_PREVIEW],
             "pdq_distance": ["images.pdq"],
             "vector_distance": ["embeddings.embedding"],
