@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 
 from imgmine.dataset.labels import GOOD, Label, add_labels
 from imgmine.demo.archives import TRUTH_FOLDER
@@ -54,6 +56,14 @@ class Workplace:
         outcomes.append(self.run("fit_probe"))
         outcomes += [self.run("score_archive", archive) for archive in archives]
         return [*outcomes, self.run("statistics")]
+
+
+def stale(work: Workplace, archive: str) -> set[str]:
+    """The assets whose partition of this archive the UI shows as made, but not up to date."""
+    graph = work.defs.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(work.instance, graph, LoadingContextForTest(work.instance))
+    keys = [key for key in graph.materializable_asset_keys if graph.get(key).is_partitioned]
+    return {key.to_user_string() for key in keys if resolver.get_status(key, archive).value == "STALE"}
 
 
 def _good_or_not(truths: Sequence[Path]) -> list[Label]:

@@ -17,8 +17,7 @@ from imgmine.demo.exchanges import Kind
 from imgmine.models.category_list import SHIPPED
 from imgmine.store.local import LocalStore
 from imgmine.store.tables import parquet_metadata
-from tests.graph.mined import Workplace, published, workplace
-from tests.graph.test_switching_models import stale
+from tests.graph.mined import Workplace, published, stale, workplace
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from imgmine.models.one_thread import one_thread
+
 LEAST = 1e-3
 """What is added to a vector before its logarithm is taken: vectors of norm 1 have components of about 0.02."""
 
@@ -72,7 +74,15 @@ def logarithms(vectors: np.ndarray) -> np.ndarray:
 
 
 def fit_head(training: Examples, validation: Examples) -> Head:
-    """Fit both regressions to the training examples; the validation's choose how strongly, and weigh them."""
+    """Fit both regressions to the training examples; the validation's choose how strongly, and weigh them.
+
+    The number of cores changes no bit of it.
+    """
+    with one_thread():
+        return _fit_head(training, validation)
+
+
+def _fit_head(training: Examples, validation: Examples) -> Head:
     quadrant = max(
         (_fit_quadrant(training, strength) for strength in _STRENGTHS),
         key=lambda fitted: roc_auc_score(validation.marked, fitted.scores(validation.views[:, 1:]).max(axis=1)),

@@ -59,6 +59,8 @@ def test_the_onnx_file_gives_the_same_probabilities_and_the_same_head_the_same_b
     views = planted(2).views.astype(np.float32)
     assert np.abs(ViewsHead(card).probabilities(views) - head.probabilities(views)).max() < 1e-5
     assert head_onnx(head) == (tmp_path / "model.onnx").read_bytes()
+    # Fitted again, it is the same head.
+    assert head_onnx(fit_head(planted(0), planted(1))) == head_onnx(head)
 
 
 def test_a_card_of_another_dimension_is_refused(head: Head, embedder: Embedder, tmp_path: Path) -> None:
