@@ -1,4 +1,4 @@
-"""A process that makes the dataset is killed before each of its steps: a reader has the former answer or the new one."""
+"""A process that makes the dataset is killed before each step: a reader has the former answer or the new one."""
 
 import multiprocessing
 import os
