@@ -10,11 +10,15 @@ from imgmine.archives.item import Unavailable
 from imgmine.archives.part_file import DiskFull
 from imgmine.archives.remote_file import WrongBytes
 from imgmine.errors import ImgmineError
+from imgmine.models.card_fields import ModelError
+from imgmine.models.published_anomaly_model import OtherEmbedder
+from imgmine.models.vectors import VectorError
 from imgmine.scratch import ScratchFull, StageBusy
 from imgmine.store.base import NotInStore, StoreRefused
 
-# Network and store come back; an item that is dark, bytes that are wrong, an input that is missing or credentials that
-# are refused do not. Nor does room on a full disk, in the minute that this waits.
+# Network and store come back; an item that is dark, bytes that are wrong, an input that is missing, credentials that
+# are refused, or a model that is not there or not the one that the vectors are of, do not. Nor does room on a full
+# disk, in the minute that this waits.
 PASSING = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
@@ -22,7 +26,10 @@ class NotInCache(ImgmineError):
     """A WARC file that the manifest names is not in the archive cache of this machine, or not as it was checked."""
 
 
-_PERMANENT = (Unavailable, WrongBytes, NotInStore, StoreRefused, NotInCache, StageBusy, DiskFull, ScratchFull)
+_PERMANENT = (
+    *(Unavailable, WrongBytes, NotInStore, StoreRefused, NotInCache, StageBusy, DiskFull, ScratchFull),
+    *(ModelError, OtherEmbedder, VectorError),
+)
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
