@@ -26,7 +26,7 @@ from imgmine.demo.photographs import reference_photographs, take_photograph
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.decoding import Decoding
 from imgmine.images.gate import FORMATS, gate
-from imgmine.images.hashes import dhash
+from imgmine.images.hashes import Hashes, pdq
 from imgmine.images.previews import QUALITY, preview_jpeg, preview_size, reduced
 from imgmine.models.embedder import Embedder, load_embedder
 from imgmine.models.preprocessing import read_picture
@@ -174,7 +174,7 @@ def _each(work: Callable[[bytes], object], payloads: list[bytes]) -> None:
 
 
 def _bare(decoding: Decoding, payload: bytes) -> tuple[bytes, bytes]:
-    """The same work with the same libraries: no verdict, no metadata, nothing that guards."""
+    """The same work with the same libraries: no verdict, no metadata, nothing that guards. PDQ is our own for both."""
     picture = Image.open(io.BytesIO(payload))
     full_size = picture.size
     if decoding is Decoding.SCALED:
@@ -183,13 +183,14 @@ def _bare(decoding: Decoding, payload: bytes) -> tuple[bytes, bytes]:
     small = reduced(picture, full_size)
     out = io.BytesIO()
     small.save(out, "JPEG", quality=QUALITY)
-    grey = small.convert("L").resize((9, 8), Image.Resampling.LANCZOS, reducing_gap=6.0)
-    return grey.tobytes(), out.getvalue()
+    grey = small.convert("L")
+    few = grey.resize((9, 8), Image.Resampling.LANCZOS, reducing_gap=6.0)
+    return few.tobytes() + pdq(grey, full_size).hash, out.getvalue()
 
 
-def _gated(decoding: Decoding, payload: bytes) -> tuple[int, bytes]:
+def _gated(decoding: Decoding, payload: bytes) -> tuple[Hashes, bytes]:
     small = _preview(decoding, payload)
-    return dhash(small), preview_jpeg(small)
+    return Hashes.of(small, Image.open(io.BytesIO(payload)).size), preview_jpeg(small)
 
 
 def _best(rounds: int, *works: Callable[[], object]) -> list[float]:

@@ -156,3 +156,9 @@ def test_a_home_given_for_one_command_does_not_get_the_dagster_of_the_dotenv_fil
     os.environ["IMGMINE_HOME"] = str(folder / "other")
     assert load_settings().home == folder / "other"
     assert "DAGSTER_HOME" not in os.environ
+
+
+def test_lists_of_hashes_are_named_with_commas_or_as_in_path(folder: Path) -> None:
+    assert load_settings().blocklist == ()
+    found = load_settings({"IMGMINE_BLOCKLIST": f"a.txt, /lists{os.pathsep}b,"}).blocklist
+    assert found == (folder / "a.txt", Path("/lists"), folder / "b")

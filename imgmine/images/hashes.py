@@ -14,6 +14,7 @@ _WAVES = 16
 _WEIGHT = 1 << 14
 _GREY = 1 << 8
 _WAVE = 1 << 13
+_MOST_AT_ONCE = 1 << 20
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -84,13 +85,9 @@ def pdq(picture: Image.Image, full_size: tuple[int, int] | None = None) -> Pdq:
     grey = np.asarray(picture.convert("L"))
     height, width = grey.shape
     full_width, full_height = full_size or (width, height)
-    rows = _windows(full_height, height)
-    averaged = np.empty((_SIDE, width))
-    for place in range(_SIDE):
-        part = grey[rows.starts[place] : rows.starts[place] + rows.weights.shape[1]]
-        np.matmul(rows.weights[place, : len(part)], part.astype(np.float64), out=averaged[place])
-    places = np.floor(averaged @ _windows(full_width, width).matrix(width).T / (_WEIGHT * _WEIGHT // _GREY))
-    waves = _cosines() @ places @ _cosines().T
+    averaged = _averaged(_averaged(grey, _windows(full_height, height)).T, _windows(full_width, width)).T
+    places = np.floor(averaged / (_WEIGHT * _WEIGHT // _GREY))
+    waves = np.einsum("wp,vp->wv", np.einsum("wp,pq->wq", _cosines(), places), _cosines())
     median = np.partition(waves.ravel(), _WAVES * _WAVES // 2 - 1)[_WAVES * _WAVES // 2 - 1]
     # The reference writes the highest wave first.
     return Pdq(np.packbits((waves.ravel() > median)[::-1]).tobytes(), _quality(places))
@@ -121,12 +118,20 @@ class _Windows(NamedTuple):
     starts: npt.NDArray[np.intp]
     weights: _Doubles
 
-    def matrix(self, pixels: int) -> _Doubles:
-        """Return the weights of all pixels: 64 × `pixels`."""
-        count = self.weights.shape[1]
-        whole = np.zeros((_SIDE, pixels + count))
-        whole[np.arange(_SIDE)[:, None], self.starts[:, None] + np.arange(count)] = self.weights
-        return whole[:, :pixels]
+
+def _averaged(rows: npt.NDArray[Any], windows: _Windows) -> _Doubles:
+    """Return the sums of rows by their weights, one for each of the 64 places.
+
+    Not as a product of matrices: for so little the threads that NumPy may have for those cost more than they bring.
+    """
+    count = windows.weights.shape[1]
+    sums = np.empty((_SIDE, rows.shape[1]))
+    step = max(1, _MOST_AT_ONCE // (count * rows.shape[1]))
+    for start in range(0, _SIDE, step):
+        part = slice(start, start + step)
+        within = np.minimum(windows.starts[part, None] + np.arange(count), len(rows) - 1)
+        sums[part] = np.einsum("pw,pwc->pc", windows.weights[part], rows[within].astype(np.float64))
+    return sums
 
 
 @lru_cache(maxsize=256)

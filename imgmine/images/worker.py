@@ -202,7 +202,7 @@ def _limit(memory: int) -> None:
 
 
 def _load_hashes() -> None:
-    """Load NumPy, and what its products work in: their memory is not taken from the pictures'."""
+    """Load NumPy: its memory is not taken from the pictures'."""
     from imgmine.images.hashes import Hashes
 
     Hashes.of(Image.new("RGB", (128, 128)), (128, 128))

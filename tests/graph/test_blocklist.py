@@ -13,6 +13,7 @@ from imgmine.demo.exchanges import Kind
 from imgmine.settings import load_settings
 from imgmine_assets.definitions import build_defs
 from imgmine_assets.partitions import add_archives
+from resources.blocklist import BlocklistResource
 from tests.graph.mined import Workplace, workplace
 
 MINING = ("raw_archives", "unique_files", "images")
@@ -28,6 +29,17 @@ def test_a_list_of_other_content_is_another_version_of_two_assets(tmp_path: Path
         versions.append({spec.key.to_user_string(): spec.code_version for spec in specs})
     one, other = versions
     assert {key for key in one if one[key] != other[key]} == {"unique_files", "images"}
+
+
+def test_a_list_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("ab" * 16)
+    resource = BlocklistResource(paths=[str(path)])
+    first = resource.load()
+    assert resource.load() is first
+    path.write_text("ab" * 16 + "\n" + "cd" * 20)
+    assert len(resource.load()) == 2
+    assert len(BlocklistResource(paths=[]).load()) == 0
 
 
 def test_what_a_list_names_is_nowhere_and_what_it_looks_like_goes_with_the_next_take_down(tmp_path: Path) -> None:
