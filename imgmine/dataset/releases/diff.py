@@ -105,6 +105,16 @@ def find_diff(
     }
     _names(connection, "undone", sorted(digest.hex() for digest in undone))
     changed_recipe = former.inputs["recipe"] != inputs.recipe_digest
+    # Few: what no row of `judged` tells of is looked for in the tables themselves.
+    connection.execute("""
+    CREATE TEMP TABLE missing AS SELECT unhex(former.blake2b) AS blake2b FROM former ANTI JOIN judged USING (blake2b)
+    """)
+    for table, source in (("gated", "images"), ("owned_now", "ownership")):
+        which = "WHERE source.decision <> 'kept'" if table == "gated" else ""
+        connection.execute(
+            f"CREATE TEMP TABLE {table} AS SELECT DISTINCT missing.blake2b FROM {source} AS source "
+            f"JOIN missing ON missing.blake2b = source.blake2b {which}"
+        )
     connection.execute(f"""
     CREATE TABLE changes AS
     SELECT former.blake2b, former.archive, 'went' AS change, CASE
@@ -114,8 +124,8 @@ def find_diff(
             THEN 'archive_gone'
         WHEN former.archive NOT IN (FROM archives_chosen) THEN
             CASE WHEN {recipe.archives is not None} THEN 'archive_not_chosen' ELSE 'archive_gone' END
-        WHEN unhex(former.blake2b) IN (SELECT blake2b FROM images WHERE decision <> 'kept') THEN 'gate'
-        WHEN unhex(former.blake2b) IN (SELECT blake2b FROM ownership) THEN 'owned_by_another'
+        WHEN unhex(former.blake2b) IN (FROM gated) THEN 'gate'
+        WHEN unhex(former.blake2b) IN (FROM owned_now) THEN 'owned_by_another'
         ELSE 'file_gone'
     END AS reason
     FROM former LEFT JOIN judged ON judged.blake2b = former.blake2b

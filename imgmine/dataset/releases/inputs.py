@@ -5,7 +5,7 @@ All of it is named by digests, so that it can be told whether a release was made
 
 import hashlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from imgmine import __version__
 from imgmine.cores import usable_cores
+from imgmine.dataset.relations import ARCHIVE_TABLES as SCHEMAS
 from imgmine.dataset.relations import archive_table, dataset_table
 from imgmine.dataset.releases.recipe import NearDuplicates, Recipe
 from imgmine.dataset.takedown_log import TakedownLog, read_log
@@ -50,12 +51,14 @@ class Inputs:
     """Everything that a release depends on.
 
     `tables` has the digest of each archive's part of each table, `dataset` those of the tables over all archives,
-    `relations` a SELECT for each table. `uncovered` are archives with files that ownership does not know yet.
+    `relations` a SELECT for each table; `folders` are where the archives' tables lie. `uncovered` are archives with
+    files that ownership does not know yet; `seen` is what the files of the tables were when they were looked at.
     """
 
     recipe_digest: str
     tables: Mapping[str, Mapping[str, str]]
     dataset: Mapping[str, str]
+    folders: Mapping[str, Path]
     relations: Mapping[str, str]
     takedown: TakedownLog
     code: Mapping[str, str]
@@ -79,6 +82,26 @@ class Inputs:
             takedown=self.takedown_digest,
             code=dict(self.code),
         )
+
+    def batches(self, rows: int) -> list[tuple[str, ...]]:
+        """Return the archives that have files, some at a time: together at most so many rows, or one archive."""
+        found: list[list[str]] = []
+        held = 0
+        for archive in self.tables["files"]:
+            count = int(pq.read_metadata(self.folders["files"] / f"{archive}.parquet").num_rows)
+            if not found or held + count > rows:
+                found.append([])
+                held = 0
+            found[-1].append(archive)
+            held += count
+        return [tuple(batch) for batch in found]
+
+    def relations_of(self, archives: Sequence[str]) -> dict[str, str]:
+        """Return a SELECT of each table over these archives alone, by name."""
+        return {
+            table: archives_table(table, folder, [name for name in archives if name in self.tables[table]])
+            for table, folder in self.folders.items()
+        }
 
     def require_unchanged(self) -> None:
         """Raise `InputsChanged` where a table is not the one any more whose digest was taken."""
@@ -118,6 +141,7 @@ def read_inputs(store: Store, mirror_folder: Path, recipe: Recipe) -> Inputs:
         recipe_digest=recipe.digest,
         tables=tables,
         dataset=dataset,
+        folders=folders,
         relations=relations,
         takedown=read_log(store),
         code={
@@ -128,6 +152,16 @@ def read_inputs(store: Store, mirror_folder: Path, recipe: Recipe) -> Inputs:
         uncovered=_uncovered(over_all, tables["files"]),
         seen=seen,
     )
+
+
+def archives_table(table: str, folder: Path, archives: Sequence[str]) -> str:
+    """Return a SELECT of a table over some of the archives in `folder`; `archive` is its first column."""
+    if not archives:
+        return archive_table(table, folder / "none")
+    columns = ", ".join(SCHEMAS[table].names)
+    paths = ", ".join("'" + str(folder / f"{name}.parquet").replace("'", "''") + "'" for name in archives)
+    name = f"left(parse_filename(filename), -{len('.parquet')}) AS archive"
+    return f"SELECT {name}, {columns} FROM read_parquet([{paths}], filename = true)"
 
 
 def _require(recipe: Recipe, tables: Mapping[str, Mapping[str, str]]) -> None:

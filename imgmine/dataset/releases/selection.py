@@ -23,6 +23,7 @@ from imgmine.errors import ImgmineError
 
 _BATCH = 50_000
 _PLAN_ROWS = 20_480
+_ROWS_AT_ONCE = 500_000
 
 
 class Rule(StrEnum):
@@ -87,7 +88,7 @@ def choose(recipe: Recipe, inputs: Inputs, scratch: Path, *, memory: str = "1GB"
             connection.execute(f"CREATE TEMP VIEW {name} AS {select}")
         _block(connection, inputs)
         _hold_out(connection, recipe)
-        connection.execute(_judged(recipe), _parameters(recipe))
+        _judge(connection, recipe, inputs)
         if recipe.near_duplicates is NearDuplicates.ONE:
             _keep_one_of_each_group(connection)
         counts = connection.execute("SELECT rule, count(*) FROM judged GROUP BY rule ORDER BY rule").fetchall()
@@ -138,6 +139,28 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, digests: list[byt
         connection.unregister("given")
 
 
+def _judge(connection: duckdb.DuckDBPyConnection, recipe: Recipe, inputs: Inputs) -> None:
+    """Make the table `judged`, some archives at a time: joins of all tables at once would not fit into the memory."""
+    batches = inputs.batches(_ROWS_AT_ONCE)
+    numbers = [(archive, number) for number, batch in enumerate(batches) for archive in batch]
+    archives, of_batch = zip(*numbers, strict=True) if numbers else ((), ())
+    connection.register(
+        "given", pa.table({"archive": pa.array(archives, pa.string()), "batch": pa.array(of_batch, pa.int32())})
+    )
+    # A number, since DuckDB finds rows by the range of their numbers, and archives' names begin alike.
+    connection.execute("""
+    CREATE TABLE owned AS SELECT given.batch, ownership.archive, ownership.blake2b
+    FROM ownership JOIN given ON given.archive = ownership.archive ORDER BY given.batch
+    """)
+    connection.unregister("given")
+    for number, batch in enumerate(batches or [()]):
+        with_batch = ", ".join(f"{table} AS ({select})" for table, select in inputs.relations_of(batch).items())
+        verb = "INSERT INTO judged" if number else "CREATE TABLE judged AS"
+        owned = f"ownership AS (SELECT archive, blake2b FROM owned WHERE batch = {number})"
+        connection.execute(f"{verb} WITH {with_batch}, {owned} {_judged(recipe)}", _parameters(recipe))
+    connection.execute("DROP TABLE owned")
+
+
 def _parameters(recipe: Recipe) -> dict[str, object]:
     # A digest of the seed and the file, so that a file is held out in every version or in none.
     return {
@@ -157,9 +180,6 @@ def _judged(recipe: Recipe) -> str:
         if recipe.content is Content.ORIGINALS
         else ("images.preview_shard", "images.preview_offset", "images.preview_size", "'jpg'")
     )
-    archives = "true"
-    if recipe.archives is not None:
-        archives = f"files.archive IN ({', '.join(map(_quoted, recipe.archives))})"
     held = held_out_sql("lower(hex(files.blake2b))")
     # Whoever looks like what is held out is held out too: else a test would be of pictures that were trained on.
     groups, group = "", "CAST(NULL AS BLOB)"
@@ -173,7 +193,6 @@ def _judged(recipe: Recipe) -> str:
         ) held_groups ON held_groups.kept_blake2b = near_duplicates.kept_blake2b"""
         held += " OR held_groups.kept_blake2b IS NOT NULL"
     return f"""
-    CREATE TABLE judged AS
     SELECT
         lower(hex(files.blake2b)) AS blake2b, files.archive, files.url, files.captured_at, files.warc_file,
         files.warc_offset, files.warc_length, files.media_id, files.last_modified,
@@ -207,7 +226,7 @@ def _judged(recipe: Recipe) -> str:
         FROM probe_scores GROUP BY archive, blake2b
     ) labelled ON labelled.archive = files.archive AND labelled.blake2b = files.blake2b
     {groups}
-    WHERE images.decision = 'kept' AND {archives}
+    WHERE images.decision = 'kept'
     """
 
 

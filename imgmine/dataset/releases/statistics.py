@@ -1,12 +1,16 @@
 """What is counted of a release: formats, sizes, years, scores. How it is told is `card`'s."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from imgmine.dataset.releases.selection import Chosen
 
 _SIDES = (256, 512, 1024, 2048, 4096)
-_SCORES = ("percentile", "nsfw", "watermark")
+# To so many digits, so that values can be counted where there are too many to be sorted.
+_SCORES: Mapping[str, int] = {"percentile": 2, "nsfw": 4, "watermark": 4}
+_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MOST_CATEGORIES = 50
 
 
@@ -27,12 +31,12 @@ def count_statistics(chosen: Chosen) -> Mapping[str, Any]:
     )
     sides = counts(f"CASE {steps} ELSE '{len(_SIDES)} {_SIDES[-1]} and more' END", "value")
     quantiles = {}
-    for score in _SCORES:
-        [(n, found)] = connection.execute(
-            f"SELECT count({score}), quantile_disc({score}, [0.05, 0.25, 0.5, 0.75, 0.95]) "
-            "FROM judged WHERE rule IS NULL"
+    for score, digits in _SCORES.items():
+        rows = connection.execute(
+            f"SELECT round({score}::DOUBLE, {digits}) AS value, count(*) FROM judged "
+            f"WHERE rule IS NULL AND {score} IS NOT NULL GROUP BY value ORDER BY value"
         ).fetchall()
-        quantiles[score] = {"images": n, "quantiles": [round(value, 4) for value in found or []]}
+        quantiles[score] = {"images": sum(n for _, n in rows), "quantiles": _quantiles(rows)}
     [(archives, original_bytes, stills, copyrights, without_category)] = connection.execute(
         "SELECT count(DISTINCT archive), sum(original_size)::BIGINT, count(still_of), count(copyright), "
         "count(*) FILTER (category IS NULL) FROM judged WHERE rule IS NULL"
@@ -48,3 +52,12 @@ def count_statistics(chosen: Chosen) -> Mapping[str, Any]:
         "categories": counts("category", limit=_MOST_CATEGORIES) if without_category < chosen.images else {},
         "scores": quantiles,
     }
+
+
+def _quantiles(counted: Sequence[tuple[float, int]]) -> list[float]:
+    """Return the values at `_SHARES` of the values that were counted, which are in order."""
+    if not counted:
+        return []
+    values, counts = zip(*counted, strict=True)
+    ends = np.cumsum(counts)
+    return [values[int(np.searchsorted(ends, share * ends[-1]))] for share in _SHARES]
