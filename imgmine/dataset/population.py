@@ -140,7 +140,8 @@ def schnabel(held: Sequence[int], owned: Sequence[int]) -> Estimate:
     again = float(sum(held) - sum(owned))
     fewer = max(again + _Z**2 / 2 - _Z * math.sqrt(again + _Z**2 / 4), 0.0)
     more = again + _Z**2 / 2 + _Z * math.sqrt(again + _Z**2 / 4)
-    return Estimate(chances / (again + 1), chances / (more + 1), chances / (fewer + 1))
+    seen = float(sum(owned))
+    return Estimate(*(max(chances / (caught + 1), seen) for caught in (again, more, fewer)))
 
 
 def _require_two(incidence: Incidence) -> None:

@@ -111,6 +111,10 @@ def test_one_archive_tells_nothing_of_others() -> None:
     assert expected_distinct(alone, [0, 1]).tolist() == [0, 5]
 
 
+def test_an_estimate_is_never_below_what_was_seen() -> None:
+    assert schnabel([2, 5], [2, 4]) == (6, 6, pytest.approx(10 / 1.05, rel=0.2))
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="no file can be in"):
         Incidence(3, {4: 1})
