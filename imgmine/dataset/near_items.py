@@ -38,7 +38,8 @@ ANTI JOIN blocked USING (blake2b)
 """
 # The archive that has a file first speaks for it: the row is the same in all of them.
 _FIRSTS = f"CREATE TABLE firsts AS SELECT blake2b, min(precedence) AS precedence FROM ({_ALL}) GROUP BY blake2b"
-_ORDERED = f"SELECT * FROM ({_ALL}) JOIN firsts USING (blake2b, precedence) ORDER BY pixels DESC, precedence, blake2b"
+_CHOSEN = f"CREATE TABLE chosen AS SELECT * FROM ({_ALL}) JOIN firsts USING (blake2b, precedence)"
+_ORDERED = "SELECT * FROM chosen ORDER BY pixels DESC, precedence, blake2b"
 
 
 class Place(NamedTuple):
@@ -147,8 +148,11 @@ def gather(sketches: Path, precedence: Mapping[str, int], blocked: Collection[by
         # Read by name, so that what is not among the holdings is not even opened for the whole of its rows.
         paths = [str(sketches / file) for file in holdings["file"].to_pylist()]
         connection.execute("SET preserve_insertion_order = false")
+        # One step after the other: each may spill, and two at once need twice the memory.
         connection.execute(_FIRSTS, [paths])
-        items.fill(connection.execute(_ORDERED, [paths]).to_arrow_reader(_BATCH))
+        connection.execute(_CHOSEN, [paths])
+        connection.execute("DROP TABLE firsts")
+        items.fill(connection.execute(_ORDERED).to_arrow_reader(_BATCH))
     database.unlink()
     return items
 
