@@ -1,6 +1,6 @@
 """A list of hashes and the whole graph: what it names is nowhere, and only what it concerns is made anew."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def test_what_a_list_names_is_nowhere_and_what_it_looks_like_goes_with_the_next_
     listing = tmp_path / "list.txt"
     with workplace(tmp_path / "home", archive.folder.parent) as free:
         add_archives(free.instance, [name])
-        as_before(free, name, MINING)
+        as_before(free, name)
         files, images = rows(free, "files", name), rows(free, "images", name)
         kept = [digest for digest, row in images.items() if row["decision"] == "kept" and row["pdq_quality"] >= 50]
         by_bytes, by_picture = [digest for digest in kept if files[digest]["video_blake2b"] is None][:2]
@@ -56,8 +56,7 @@ def test_what_a_list_names_is_nowhere_and_what_it_looks_like_goes_with_the_next_
 
         listing.write_text(f"{files[by_bytes]['md5'].hex()}\npdq:{images[by_picture]['pdq'].hex()}\n")
         work = replace(free, settings=replace(free.settings, blocklist=(listing,)))
-        made = as_before(work, name, (*MINING, "embeddings"))
-        assert made == {"unique_files": False, "images": False, "embeddings": False}
+        assert as_before(work, name) == {"unique_files": False, "images": False}
         records = pq.read_table(work.store / f"records/{name}.parquet").to_pylist()
         blocked = {row["blake2b"]: row["blocked_by"] for row in records if row["decision"] == "blocked"}
         assert blocked == {by_bytes: f"md5:{files[by_bytes]['md5'].hex()}"}
@@ -65,7 +64,6 @@ def test_what_a_list_names_is_nowhere_and_what_it_looks_like_goes_with_the_next_
         assert not places_with(listed_bytes, work)
         found = rows(work, "images", name)
         assert (found[by_picture]["decision"], found[by_picture]["preview_shard"]) == ("blocked", None)
-        assert by_picture not in rows(work, "embeddings", name)
         assert all(
             f"{by_picture.hex()}.jpg".encode() not in path.read_bytes()
             for path in (work.store / "previews").rglob("*.tar")
@@ -74,14 +72,14 @@ def test_what_a_list_names_is_nowhere_and_what_it_looks_like_goes_with_the_next_
         # Nothing more is to be done, with a longer list neither, while that concerns other archives.
         with listing.open("a") as more:
             more.write("# new\n" + "\n".join(f"sha1:{number:040x}" for number in range(100)))
-        assert as_before(work, name, MINING) == {"unique_files": True, "images": True}
+        assert as_before(work, name) == {"unique_files": True, "images": True}
 
         assert places_with(listed_picture, work) != []
         outcome = work.run("take_down")
         assert outcome.succeeded, outcome
         assert not places_with(listed_picture, work)
         assert by_picture not in rows(work, "images", name)
-        assert as_before(work, name, MINING) == {"unique_files": True, "images": True}
+        assert as_before(work, name) == {"unique_files": True, "images": True}
 
 
 def places_with(payload: bytes, work: Workplace) -> list[Path]:
@@ -99,10 +97,10 @@ def bytes_of(work: Workplace, row: Mapping[str, Any]) -> bytes:
     return (work.store / row["shard"]).read_bytes()[row["shard_offset"] :][: row["size"]]
 
 
-def as_before(work: Workplace, archive: str, assets: Sequence[str]) -> dict[str, bool]:
-    """Run assets of the graph; return which of them found that nothing had changed."""
+def as_before(work: Workplace, archive: str) -> dict[str, bool]:
+    """Run the first assets of the graph; return which of them found that nothing had changed."""
     result = work.defs.resolve_job_def("mine_archive").execute_in_process(
-        instance=work.instance, partition_key=archive, asset_selection=[dg.AssetKey(name) for name in assets]
+        instance=work.instance, partition_key=archive, asset_selection=[dg.AssetKey(name) for name in MINING]
     )
-    made = {name: result.asset_materializations_for_node(name)[0] for name in assets[1:]}
+    made = {name: result.asset_materializations_for_node(name)[0] for name in MINING[1:]}
     return {name: bool(each.metadata["unchanged"].value) for name, each in made.items()}
