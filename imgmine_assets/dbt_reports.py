@@ -4,6 +4,7 @@ The models themselves are SQL in `dbt_reports/`. They are built in a private cop
 the published one by rename.
 """
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -39,15 +40,26 @@ class DbtProjectBroken(ImgmineError):
 
 
 def current_manifest(project: DbtProject) -> Path:
-    """Return dbt's manifest of the project, parsed anew where a file of the project is younger."""
+    """Return dbt's manifest of the project, parsed anew where a file of the project is younger.
+
+    Processes that start together take turns: dbt writes the file in place, and two at once leave nonsense.
+    """
     manifest = Path(project.manifest_path)
+    manifest.parent.mkdir(exist_ok=True)
+    with (manifest.parent / "parsing.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _parse_if_older(project, manifest)
+    return manifest
+
+
+def _parse_if_older(project: DbtProject, manifest: Path) -> None:
     sources = [
         path
         for path in project.project_dir.rglob("*")
         if path.suffix in {".sql", ".yml"} and not path.is_relative_to(project.project_dir / project.target_path)
     ]
     if manifest.exists() and manifest.stat().st_mtime >= max(path.stat().st_mtime for path in sources):
-        return manifest
+        return
     parsed = subprocess.run(
         [_DBT, "parse", "--quiet", "--project-dir", project.project_dir, "--profiles-dir", project.profiles_dir],
         capture_output=True,
@@ -58,7 +70,6 @@ def current_manifest(project: DbtProject) -> Path:
         raise DbtProjectBroken(f"dbt cannot parse {project.project_dir}:\n{parsed.stdout}{parsed.stderr}")
     # dbt leaves the file alone where nothing that it looks at has changed.
     manifest.touch()
-    return manifest
 
 
 class _Translator(DagsterDbtTranslator):
