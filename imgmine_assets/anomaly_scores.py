@@ -15,14 +15,13 @@ from imgmine.models.drift import Drift, measure_drift
 from imgmine.models.published_anomaly_model import NoAnomalyModel, current_anomaly_model, require_same_embedder
 from imgmine.models.showing import Screen
 from imgmine.store.base import Store
-from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
-from imgmine.store.tables import Provenance
+from imgmine.store.publish import content_digest, fingerprint, read_table
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, funnel_problems, result, share_at_most, warning
 from imgmine_assets.embeddings import embeddings
-from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.failures import explained
 from imgmine_assets.gmm_model import gmm_model
-from imgmine_assets.partitions import archives
+from imgmine_assets.judgement import judgement, publish_if_changed
 from imgmine_assets.score_sheets import at_thresholds, odd_and_usual
 from resources.models import ModelsResource
 from resources.store import StoreResource
@@ -33,29 +32,15 @@ _NAME = "anomaly_scores"
 _MOST_ANOMALOUS = 0.75
 
 
-# Without an anomaly model nothing is materialized, since the first archives are mined before there is one. Only an
-# asset that is skippable and can be subset may leave its checks unanswered too; `dg.asset` makes none such.
-@dg.multi_asset(
-    name=_NAME,
-    specs=[
-        dg.AssetSpec(
-            _NAME,
-            deps=[embeddings, gmm_model],
-            skippable=True,
-            description=(
-                "How usual each image is: its log-likelihood under the mixture, or the score of the detector that "
-                "IMGMINE_DETECTOR names, its calibrated percentile, and a decision by percentile. Nothing is made of "
-                "it before gmm_model is."
-            ),
-            group_name="models",
-            kinds={"parquet"},
-            owners=["team:imgmine"],
-            code_version=stage.CODE_VERSION,
-        )
-    ],
-    can_subset=True,
-    partitions_def=archives,
-    retry_policy=PASSING,
+@judgement(
+    _NAME,
+    deps=[embeddings, gmm_model],
+    description=(
+        "How usual each image is: its log-likelihood under the mixture, or the score of the detector that "
+        "IMGMINE_DETECTOR names, its calibrated percentile, and a decision by percentile. Nothing is made of "
+        "it before gmm_model is."
+    ),
+    code_version=stage.CODE_VERSION,
     check_specs=[
         blocking(_NAME, "every_image_has_a_score", "There is one score for each vector."),
         warning(_NAME, "scores_have_not_drifted", "The scores are spread as those of held-out reference images."),
@@ -81,13 +66,15 @@ def anomaly_scores(
         inputs = fingerprint(
             embeddings=vectors.origin, model=model.version, percentile=percentile, code_version=stage.CODE_VERSION
         )
-        as_before = unchanged(opened, [_NAME], archive, inputs, None)
-        if as_before:
-            context.log.info(f"{archive}: nothing has changed since the last run")
-        else:
-            table = stage.score_archive(vectors.read(), model, percentile)
-            about = {"model": model.version, "percentile": f"{percentile:g}"}
-            publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
+        about = {"model": model.version, "percentile": f"{percentile:g}"}
+        as_before = publish_if_changed(
+            context,
+            opened,
+            _NAME,
+            inputs,
+            stage.CODE_VERSION,
+            lambda: (stage.score_archive(vectors.read(), model, percentile), about),
+        )
         screen = models.screen()
         yield _result(opened, archive, model, percentile, screen, as_before, time.monotonic() - started)
 

@@ -18,13 +18,12 @@ from imgmine.models.probe_model import NoProbes, ProbeModel, current_probes
 from imgmine.models.showing import Screen
 from imgmine.models.vectors import require_embedder
 from imgmine.store.base import Store
-from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
-from imgmine.store.tables import Provenance
+from imgmine.store.publish import content_digest, fingerprint, read_table
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, judgement_problems, result
 from imgmine_assets.embeddings import embeddings
-from imgmine_assets.failures import PASSING, explained
-from imgmine_assets.partitions import archives
+from imgmine_assets.failures import explained
+from imgmine_assets.judgement import judgement, publish_if_changed, with_code_version
 from imgmine_assets.probe_model import probe_model
 from imgmine_assets.score_sheets import likeliest
 from resources.models import ModelsResource
@@ -34,27 +33,14 @@ _NAME = "categories"
 _SHOWN = 8
 
 
-# Where nothing tells categories nothing is materialized; see `anomaly_scores` for why it is no `dg.asset`.
-@dg.multi_asset(
-    name=_NAME,
-    specs=[
-        dg.AssetSpec(
-            _NAME,
-            deps=[embeddings, probe_model],
-            skippable=True,
-            description=(
-                "The likeliest category of each image, of the list in IMGMINE_CATEGORIES: by its texts where the model "
-                "has a text tower, else by classes of ImageNet; by a probe where people labelled enough of a category."
-            ),
-            group_name="models",
-            kinds={"parquet"},
-            owners=["team:imgmine"],
-            code_version=stage.CODE_VERSION,
-        )
-    ],
-    can_subset=True,
-    partitions_def=archives,
-    retry_policy=PASSING,
+@judgement(
+    _NAME,
+    deps=[embeddings, probe_model],
+    description=(
+        "The likeliest category of each image, of the list in IMGMINE_CATEGORIES: by its texts where the model "
+        "has a text tower, else by classes of ImageNet; by a probe where people labelled enough of a category."
+    ),
+    code_version=stage.CODE_VERSION,
     check_specs=[blocking(_NAME, "every_image_has_a_category", "There is one row for each vector.")],
 )
 def categories(
@@ -75,13 +61,15 @@ def categories(
         vectors = read_table(opened, "embeddings", archive)
         require_embedder(vectors.metadata["model"], card.version, archive, "probe_model")
         inputs = fingerprint(embeddings=vectors.origin, by=by.digest)
-        as_before = unchanged(opened, [_NAME], archive, inputs, None)
-        if as_before:
-            context.log.info(f"{archive}: nothing has changed since the last run")
-        else:
-            table = stage.categorize_archive(vectors.read(), by)
-            about = {"categories": listed.digest, "embedder": card.version}
-            publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
+        about = {"categories": listed.digest, "embedder": card.version}
+        as_before = publish_if_changed(
+            context,
+            opened,
+            _NAME,
+            inputs,
+            stage.CODE_VERSION,
+            lambda: (stage.categorize_archive(vectors.read(), by), about),
+        )
         yield _result(opened, archive, by, models.screen(), as_before, time.monotonic() - started)
 
 
@@ -94,10 +82,7 @@ def categories_of(path: Path | None) -> dg.AssetsDefinition:
         digest = read_categories(path).digest[:12]
     except CategoryListError:
         digest = "unreadable"
-    [asset] = dg.map_asset_specs(
-        lambda spec: spec.replace_attributes(code_version=f"{stage.CODE_VERSION} {digest}"), [categories]
-    )
-    return asset
+    return with_code_version(categories, f"{stage.CODE_VERSION} {digest}")
 
 
 def _probes_of(store: Store, embedder: str) -> ProbeModel | None:

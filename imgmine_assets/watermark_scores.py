@@ -18,14 +18,13 @@ from imgmine.models.watermark.cards import find_classifier, read_classifier_card
 from imgmine.models.watermark.classifier import OtherEmbedder, judge_archive, require_vectors
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
-from imgmine.store.publish import content_digest, fingerprint, publish, published_with, read_table, unchanged
-from imgmine.store.tables import Provenance
+from imgmine.store.publish import content_digest, fingerprint, published_with, read_table
 from imgmine_assets import shown
 from imgmine_assets.checks import blocking, judgement_problems, result
 from imgmine_assets.embeddings import embeddings
-from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.failures import explained
 from imgmine_assets.images import images
-from imgmine_assets.partitions import archives
+from imgmine_assets.judgement import Made, judgement, publish_if_changed, with_code_version
 from imgmine_assets.progress import log_progress
 from imgmine_assets.score_sheets import just_above, likeliest
 from imgmine_assets.shard_access import shard_reader
@@ -36,32 +35,19 @@ _NAME = "watermark_scores"
 _THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
-# With another embedder than the classifier's, or none wanted, nothing is materialized; see `anomaly_scores` for why it
-# is no `dg.asset`.
-@dg.multi_asset(
-    name=_NAME,
-    specs=[
-        dg.AssetSpec(
-            _NAME,
-            deps=[images, embeddings],
-            skippable=True,
-            description=(
-                "How probable a watermark is on each image, by a classifier of its vector and those of its quadrants, "
-                "or the one that IMGMINE_WATERMARK_MODEL names. It flags images; it drops none."
-            ),
-            group_name="models",
-            kinds={"onnx", "parquet"},
-            owners=["team:imgmine"],
-            code_version=stage.CODE_VERSION,
-        )
-    ],
-    can_subset=True,
-    partitions_def=archives,
-    retry_policy=PASSING,
+@judgement(
+    _NAME,
+    deps=[images, embeddings],
+    description=(
+        "How probable a watermark is on each image, by a classifier of its vector and those of its quadrants, "
+        "or the one that IMGMINE_WATERMARK_MODEL names. It flags images; it drops none."
+    ),
+    code_version=stage.CODE_VERSION,
     check_specs=[
         blocking(_NAME, "every_image_has_a_watermark_score", "There is one score for each vector."),
         blocking(_NAME, "watermark_scores_are_of_the_embedder", "The vectors that were judged are the embedder's."),
     ],
+    kinds=("onnx", "parquet"),
 )
 def watermark_scores(
     context: dg.AssetExecutionContext, store: StoreResource, models: ModelsResource
@@ -89,10 +75,8 @@ def watermark_scores(
             images=gated.origin, embeddings=vectors.origin, model=version, code_version=stage.CODE_VERSION
         )
         inputs = fingerprint(judged=judged, threshold=threshold)
-        as_before = unchanged(opened, [_NAME], archive, inputs, None)
-        if as_before:
-            context.log.info(f"{archive}: nothing has changed since the last run")
-        else:
+
+        def judge() -> Made:
             table = published_with(opened, _NAME, archive, judged=judged)
             if table is None:
                 with shard_reader(opened, scratch) as read:
@@ -110,13 +94,14 @@ def watermark_scores(
             else:
                 context.log.info(f"{archive}: another threshold; no picture is judged again")
                 table = stage.decided_again(table, threshold)
-            about = {
+            return table, {
                 "model": version,
                 "embedder": vectors.metadata["model"],
                 "threshold": f"{threshold:g}",
                 "judged": judged,
             }
-            publish(opened, archive, {_NAME: table}, Provenance(_NAME, stage.CODE_VERSION, inputs), extra=about)
+
+        as_before = publish_if_changed(context, opened, _NAME, inputs, stage.CODE_VERSION, judge)
         yield _result(opened, archive, models.screen(), as_before, time.monotonic() - started)
 
 
@@ -129,10 +114,7 @@ def watermark_scores_of(model: str, folder: Path) -> dg.AssetsDefinition:
         version = read_classifier_card(find_classifier(model, folder) / CARD_FILE).version
     except ModelError:
         version = model
-    [asset] = dg.map_asset_specs(
-        lambda spec: spec.replace_attributes(code_version=f"{stage.CODE_VERSION} {version}"), [watermark_scores]
-    )
-    return asset
+    return with_code_version(watermark_scores, f"{stage.CODE_VERSION} {version}")
 
 
 def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
