@@ -6,3 +6,7 @@ Subclasses live beside the code that raises them and carry the archive, the file
 
 class ImgmineError(Exception):
     """Something that a person can act on; the message says what happened, where, and what to do."""
+
+
+class PersonNeeded(ImgmineError):
+    """What comes again until a person changes a setting, a file or what is asked for. Trying again does not help."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.images.decoding import Decoding
 from imgmine.models.providers import Provider
 from imgmine.store.base import check_key
@@ -25,7 +25,7 @@ _DETECTOR = "gmm"
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-class SettingError(ImgmineError):
+class SettingError(PersonNeeded):
     """A setting has a value that cannot be used."""
 
 

@@ -18,7 +18,7 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.scratch import scratch_folder
 from imgmine.store.publish import content_digest
 from imgmine_assets.column_lineage import report_lineage
@@ -35,7 +35,7 @@ _KINDS = {"BIGINT": "int", "INTEGER": "int", "DOUBLE": "float"}
 PROJECT_FOLDER = Path(__file__).resolve().parents[1] / "dbt_reports"
 
 
-class DbtProjectBroken(ImgmineError):
+class DbtProjectBroken(PersonNeeded):
     """dbt cannot read the project in `dbt_reports/`."""
 
 

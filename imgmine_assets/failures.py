@@ -9,16 +9,12 @@ import dagster as dg
 from imgmine.archives.item import Unavailable
 from imgmine.archives.part_file import DiskFull
 from imgmine.archives.remote_file import WrongBytes
-from imgmine.errors import ImgmineError
-from imgmine.models.card_fields import ModelError
-from imgmine.models.published_anomaly_model import OtherEmbedder
-from imgmine.models.vectors import VectorError
+from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.scratch import ScratchFull, StageBusy
 from imgmine.store.base import NotInStore, StoreRefused
 
 # Network and store come back; an item that is dark, bytes that are wrong, an input that is missing, credentials that
-# are refused, or a model that is not there or not the one that the vectors are of, do not. Nor does room on a full
-# disk, in the minute that this waits.
+# are refused, and what only a person can change, do not. Nor does room on a full disk, in the minute that this waits.
 PASSING = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
@@ -27,8 +23,8 @@ class NotInCache(ImgmineError):
 
 
 _PERMANENT = (
+    PersonNeeded,
     *(Unavailable, WrongBytes, NotInStore, StoreRefused, NotInCache, StageBusy, DiskFull, ScratchFull),
-    *(ModelError, OtherEmbedder, VectorError),
 )
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 

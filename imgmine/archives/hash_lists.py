@@ -12,7 +12,7 @@ from typing import BinaryIO
 import xxhash
 
 from imgmine.archives.blocked import Blocklist, HashKind, unpadded
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 
 _BLOCK = 1 << 20
 _LONGEST_LINE = 1 << 16
@@ -31,7 +31,7 @@ _NAMES = {
 }
 
 
-class HashListError(ImgmineError):
+class HashListError(PersonNeeded):
     """A list of hashes cannot be read, or has a line that is none."""
 
 

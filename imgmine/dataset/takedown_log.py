@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.store.base import Store, StoreRefused
 
 LOG = "takedown/log/"
@@ -31,11 +31,11 @@ _READS_AT_ONCE = 8
 _MOST_TRIES = 100
 
 
-class TakedownError(ImgmineError):
+class TakedownError(PersonNeeded):
     """What was asked for is no take-down."""
 
 
-class BrokenLog(ImgmineError):
+class BrokenLog(PersonNeeded):
     """The log of take-downs is not as it was written: an entry is missing, or was changed."""
 
 

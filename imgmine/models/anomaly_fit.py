@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.calibration import Calibration
 from imgmine.models.detectors.base import Fitted
@@ -29,7 +29,7 @@ _OVERFIT_SHARE = 0.7
 _LEAST_FITTED = 20
 
 
-class ReferenceTooSmall(ImgmineError):
+class ReferenceTooSmall(PersonNeeded):
     """There are too few reference images for what is to be fitted."""
 
 

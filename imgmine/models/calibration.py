@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 
 
-class CalibrationError(ImgmineError):
+class CalibrationError(PersonNeeded):
     """These scores cannot calibrate anything."""
 
 

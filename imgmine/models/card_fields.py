@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 
 Parser = Callable[[Any], Any]
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class ModelError(ImgmineError):
+class ModelError(PersonNeeded):
     """A model folder cannot be used as it is."""
 
 

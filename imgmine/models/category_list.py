@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.models.card_fields import ModelError
 from imgmine.models.cards import read_yaml
 from imgmine.store.publish import content_digest
@@ -24,7 +24,7 @@ _RANGE = re.compile(r"(\d{1,3})-(\d{1,3})")
 _REST = "rest"
 
 
-class CategoryListError(ImgmineError):
+class CategoryListError(PersonNeeded):
     """The list of categories cannot be used as it is."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.models.detectors.base import Fitted
 from imgmine.models.detectors.density import Density, Subspace
 from imgmine.models.detectors.kinds import GMM, meaning
@@ -27,7 +27,7 @@ _ROWS_A_COMPONENT_DIMENSION = 2
 _MAX_ITERATIONS = 300
 
 
-class FitFailed(ImgmineError):
+class FitFailed(PersonNeeded):
     """No candidate could be fitted."""
 
 

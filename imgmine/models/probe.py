@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.models.one_thread import one_thread
 
 LEAST = 20
@@ -24,7 +24,7 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 """C of the L2 penalty: small is strong. Vectors are scaled to a norm of √d, so that it means the same for any d."""
 
 
-class TooFewLabels(ImgmineError):
+class TooFewLabels(PersonNeeded):
     """There are not enough labels for a probe."""
 
 

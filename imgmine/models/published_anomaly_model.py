@@ -6,7 +6,7 @@ What it is, and how it becomes bytes, is in `anomaly_model`.
 import json
 from collections.abc import Mapping
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.models.anomaly_model import PARAMETERS_FILE, REPORT_FILE, AnomalyModel
 from imgmine.store.base import NotInStore, Store
 
@@ -18,7 +18,7 @@ class NoAnomalyModel(ImgmineError):
     """No anomaly model has been fitted yet."""
 
 
-class OtherEmbedder(ImgmineError):
+class OtherEmbedder(PersonNeeded):
     """The vectors were made by another model than the one that the anomaly model was fitted to."""
 
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.models.detectors.density import Subspace
 
 # A full covariance of e dimensions has e(e+1)/2 entries; ten rows for each dimension are twenty numbers for each entry.
 ROWS_A_DIMENSION = 10
 
 
-class AllTheSame(ImgmineError):
+class AllTheSame(PersonNeeded):
     """The vectors are too much alike for anything to be fitted to them."""
 
 

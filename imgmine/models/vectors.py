@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.store.tables import embeddings_schema
 
 NORM_TOLERANCE = 2e-3
 """How far from 1 the norm of a stored vector may be: half-precision rounding leaves it well within."""
 
 
-class VectorError(ImgmineError):
+class VectorError(PersonNeeded):
     """A vector is not finite, not of norm 1, or not of the dimension that is wanted."""
 
 

@@ -18,7 +18,7 @@ from imgmine.dataset.relations import ARCHIVE_TABLES as SCHEMAS
 from imgmine.dataset.relations import archive_table, dataset_table
 from imgmine.dataset.releases.recipe import NearDuplicates, Recipe
 from imgmine.dataset.takedown_log import TakedownLog, read_log
-from imgmine.errors import ImgmineError
+from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint
 from imgmine.store.tables import parquet_metadata
@@ -38,7 +38,7 @@ ARCHIVE_TABLES = (
 _LIBRARIES = ("pillow", "cykooz-resizer", "pyarrow")
 
 
-class InputMissing(ImgmineError):
+class InputMissing(PersonNeeded):
     """A recipe asks for what has not been made; the message says what to run."""
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.images.gate import FORMATS
 from imgmine.images.previews import SHORT_SIDE
 from imgmine.store.publish import content_digest
@@ -27,7 +27,7 @@ _MOST_IMAGES = 100_000
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-class RecipeError(ImgmineError):
+class RecipeError(PersonNeeded):
     """A recipe cannot be used as it is; the message names the file, the key, and what is wanted there."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.store.base import NotInStore, Store
 
 RELEASES = "releases"
@@ -18,11 +18,11 @@ FORMAT = 1
 _VERSION = re.compile(r"v([1-9]\d{0,8})")
 
 
-class NoSuchRelease(ImgmineError):
+class NoSuchRelease(PersonNeeded):
     """There is no release of this version, or none at all."""
 
 
-class ReleaseRefused(ImgmineError):
+class ReleaseRefused(PersonNeeded):
     """A version is there already and was made from something else, or its name is none."""
 
 

@@ -19,7 +19,7 @@ from imgmine.dataset.releases.inputs import Inputs
 from imgmine.dataset.releases.recipe import Content, NearDuplicates, Recipe
 from imgmine.dataset.releases.samples import PLACE, PLANNED
 from imgmine.dataset.takedown_log import Rules
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 
 _BATCH = 50_000
 _PLAN_ROWS = 20_480
@@ -59,7 +59,7 @@ RULE_MEANINGS: Mapping[str, str] = {
 }
 
 
-class NothingChosen(ImgmineError):
+class NothingChosen(PersonNeeded):
     """A recipe leaves no image."""
 
 

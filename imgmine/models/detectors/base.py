@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from imgmine.cores import usable_cores
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 
 
-class DetectorError(ImgmineError):
+class DetectorError(PersonNeeded):
     """A detector of this name cannot be had, or cannot be fitted or read."""
 
 

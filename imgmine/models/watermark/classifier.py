@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.models.cards import ModelError
 from imgmine.models.embedder import Embedder
 from imgmine.models.kept_pictures import KeptPictures, Originals, Place, PreviewError, ReadRange, batches, in_order
@@ -28,7 +28,7 @@ _PICTURES_AT_ONCE = 2
 Progress = Callable[[int, int], None]
 
 
-class OtherEmbedder(ImgmineError):
+class OtherEmbedder(PersonNeeded):
     """A classifier of vectors is asked to judge those of another model than the one that it was trained on."""
 
 
