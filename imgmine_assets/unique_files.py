@@ -21,7 +21,7 @@ from imgmine.dataset.known_files import KnownFiles
 from imgmine.dataset.takedown.mining import blocklist_of, note_named
 from imgmine.dataset.takedown_log import read_log
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
-from imgmine.images.decoder_pool import DecoderError
+from imgmine.images.worker_process import DecoderError
 from imgmine.scratch import scratch_folder
 from imgmine.settings import FetchMode
 from imgmine.store.base import NotInStore, Store

@@ -150,7 +150,7 @@ def extract_archive(
         The rest comes out as it would without it: what they are better than is still a `lesser_copy`.
     is_named : tells by a record's URL and media id whether its bytes are blocked, under whatever URL they are.
 
-    Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.decoder_pool.DecoderError`, and with `ahead`
+    Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.worker_process.DecoderError`, and with `ahead`
     `StoreError`. Nothing that the WARC files contain raises: what cannot be read is `damaged`.
     """
     names = [name for name, _ in warcs]

@@ -1,18 +1,12 @@
 """Worker processes that decode pictures and videos, so that what a hostile file does costs that file alone.
 
-Requests name a part of a local file; payloads do not pass through here. What is decoded is in `worker`; what it means
-for an archive is in `archive`.
+Requests name a part of a local file; payloads do not pass through here. A worker's process is in `worker_process`; what
+is decoded, in `worker`; what it means for an archive, in `archive`.
 """
 
 import os
 import queue
-import select
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,24 +16,17 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from imgmine.decisions import ImageDecision
-from imgmine.errors import ImgmineError
 from imgmine.images.decoding import Decoding
 from imgmine.images.gate import Verdict
 from imgmine.images.hashes import Hashes
 from imgmine.images.in_flight import InFlight
-from imgmine.images.wire import Message, encode, receive
+from imgmine.images.wire import Message
+from imgmine.images.worker_process import DecoderError, OutOfTime, WorkerDied, WorkerProcess, WorkerSilent
 
 _Request = TypeVar("_Request", "PictureRequest", "StillRequest")
 _Result = TypeVar("_Result")
 
 LEAST_MEMORY = 128 << 20
-
-# What a worker needs to start; no more, so that a process that reads hostile files holds no credentials.
-_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-# What a picture took is kept for the next one: glibc would give back and fetch again all beyond 32 MiB, which for a
-# picture of 12 megapixels costs half as much as its decoding.
-_KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 
 # What an iteration may have under way before its oldest request is answered, so that one slow file does not stop the
 # others. A preview is some 80 KB and under 3 MiB always (4096 × 448 pixels of noise: 2 MB); a still
@@ -50,12 +37,7 @@ _MOST_PREVIEW = 3 << 20
 _LARGE_STILL = 16 << 20
 _RESULT = 4 << 10  # a result without its bytes
 
-_START_TIMEOUT_S = 180.0
 _TRIES = 2
-
-
-class DecoderError(ImgmineError):
-    """The decoders cannot work at all: a worker does not start, or a source file cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,106 +103,6 @@ class StillResult:
         return _RESULT + len(self.png or b"")
 
 
-class _WorkerDied(Exception):
-    """A worker's process has ended, or answers nonsense."""
-
-
-class _WorkerSilent(Exception):
-    """A worker has not answered for very long, and has not used up its time on the processor either."""
-
-
-class _OutOfTime(Exception):
-    """A worker was ended because a file had used up its time on the processor."""
-
-
-class _Worker:
-    """One worker process and its pipes."""
-
-    def __init__(self, memory_bytes: int, cpu_s: float, decoding: Decoding) -> None:
-        self._cpu_s = cpu_s
-        environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or "PYTHON" in name}
-        with tempfile.TemporaryFile() as complaints:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "imgmine.images.worker",
-                    *map(str, (os.getpid(), memory_bytes, cpu_s, decoding)),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                env={**environment, **_ONE_THREAD, **_KEPT_MEMORY},
-                bufsize=0,
-            )
-            assert self._process.stdout is not None
-            self._answers = self._process.stdout.fileno()
-            self._readable = select.poll()
-            self._readable.register(self._answers, select.POLLIN)
-            try:
-                self._read(_START_TIMEOUT_S)
-            except (_WorkerDied, _WorkerSilent) as error:
-                self.close()
-                complaints.seek(0)
-                said = complaints.read().decode(errors="replace").strip()
-                raise DecoderError(f"A decoder process does not start: {error}. It said: {said or 'nothing'}") from None
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def ask(self, request: Message, patience_s: float) -> Message:
-        """Return the answer. Raises `_WorkerDied`, `_OutOfTime`, `_WorkerSilent`; the worker is of no use then."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(encode(request))  # shorter than a pipe's buffer, so it does not block
-        except BrokenPipeError:
-            raise self._end() from None
-        return self._read(patience_s)
-
-    def _read(self, patience_s: float) -> Message:
-        deadline = time.monotonic() + patience_s
-
-        def read(count: int) -> bytes:
-            data = bytearray()
-            while len(data) < count:
-                if not self._readable.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                    raise _WorkerSilent(f"no answer within {patience_s:g} s")
-                part = os.read(self._answers, min(count - len(data), 1 << 20))
-                if not part:
-                    raise EOFError
-                data += part
-            return bytes(data)
-
-        try:
-            return receive(read)
-        except EOFError:
-            raise self._end() from None
-        except ValueError as error:
-            raise _WorkerDied(str(error)) from None
-
-    def _end(self) -> _WorkerDied | _OutOfTime:
-        try:
-            status = self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            return _WorkerDied("it closed its output")
-        if status == -signal.SIGPROF:
-            return _OutOfTime(f"not decoded in {self._cpu_s:g} s of processor time")
-        return _WorkerDied(f"killed by signal {-status}" if status < 0 else f"exit status {status}")
-
-    def kill(self) -> None:
-        """End the process. It holds nothing that is worth a farewell. A thread that waits for its answer is told."""
-        self._process.kill()
-
-    def close(self) -> None:
-        """End the process and close its pipes; no thread may be waiting for an answer."""
-        self.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-
 class DecoderPool:
     """Decodes pictures and videos in worker processes. Use as a context manager; one pool may serve many threads.
 
@@ -255,8 +137,8 @@ class DecoderPool:
         self._cpu_s = cpu_s
         self._patience_s = patience_s
         self._decoding = decoding
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        self._started: set[_Worker] = set()
+        self._idle: queue.LifoQueue[WorkerProcess] = queue.LifoQueue()
+        self._started: set[WorkerProcess] = set()
         self._lock = threading.Lock()
         self._closed = False
         # Workers are started by these threads, and Linux ends a process with the thread that started it: both last
@@ -359,12 +241,12 @@ class DecoderPool:
             worker = self._worker(fresh)
             try:
                 answer = worker.ask(Message(request), self._patience_s)
-            except _OutOfTime as error:
+            except OutOfTime as error:
                 self._discard(worker)
                 return Message({"failed": str(error)})
-            except (_WorkerDied, _WorkerSilent) as error:
+            except (WorkerDied, WorkerSilent) as error:
                 self._discard(worker)
-                died = isinstance(error, _WorkerDied)
+                died = isinstance(error, WorkerDied)
                 end = f"the decoder process died ({error})" if died else f"the decoder process hung ({error})"
                 tries += 1
                 continue
@@ -378,13 +260,13 @@ class DecoderPool:
             return answer
         return Message({"failed": end})
 
-    def _worker(self, fresh: bool = False) -> _Worker:
+    def _worker(self, fresh: bool = False) -> WorkerProcess:
         while True:
             try:
-                worker = queue.LifoQueue[_Worker]().get_nowait() if fresh else self._idle.get_nowait()
+                worker = queue.LifoQueue[WorkerProcess]().get_nowait() if fresh else self._idle.get_nowait()
             except queue.Empty:
                 try:
-                    worker = _Worker(self._memory_bytes, self._cpu_s, self._decoding)
+                    worker = WorkerProcess(self._memory_bytes, self._cpu_s, self._decoding)
                 except OSError as error:  # no memory or process to be had, no room in the folder for temporary files
                     raise DecoderError(
                         f"A decoder process cannot be started: {error}. See what this machine is short of: memory, "
@@ -398,7 +280,7 @@ class DecoderPool:
                 return worker
             self._discard(worker)  # it died between two files: neither is to blame
 
-    def _discard(self, worker: _Worker) -> None:
+    def _discard(self, worker: WorkerProcess) -> None:
         with self._lock:
             self._started.discard(worker)
         worker.close()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from imgmine.images.decoder_pool import DecoderError, DecoderPool, PictureRequest, StillRequest, StillResult
+from imgmine.images.decoder_pool import DecoderPool, PictureRequest, StillRequest, StillResult
 from imgmine.images.gate_ahead import GateAhead
 from imgmine.images.gated import GatedResults, Judgement
+from imgmine.images.worker_process import DecoderError
 from tests.images.made_pictures import jpeg
 
 DATA = Path(__file__).parent / "data"
