@@ -14,7 +14,7 @@ from imgmine.dataset.verdicts import Verdict, Verdicts
 from imgmine.errors import ImgmineError
 from imgmine.images import same_picture
 from imgmine.images.same_picture import UnreadablePreview, View, likeness, view
-from imgmine.models.kept_pictures import in_order
+from imgmine.in_order import in_order
 from imgmine.store.base import NotInStore, Store
 
 JUDGE_VERSION = f"{same_picture.CODE_VERSION} {cv2.__version__}"

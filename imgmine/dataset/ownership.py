@@ -6,12 +6,10 @@ that comes later is `ownership_changes`'; publishing the result is `publishing`'
 """
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +18,7 @@ import pyarrow.parquet as pq
 
 from imgmine.dataset.ownership_spool import WORDS, Digests, Ranks, Rows, Spool, empty_digests
 from imgmine.errors import ImgmineError
+from imgmine.in_order import in_order
 from imgmine.store.tables import DIGEST
 
 OWNERSHIP = pa.schema(
@@ -35,8 +34,6 @@ _ROW_GROUP = 1 << 17
 _THREADS = 2
 
 Counts = npt.NDArray[np.int64]
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 class BadFilesTable(ImgmineError):
@@ -96,40 +93,29 @@ def assign_ownership(
     distinct = repeated = 0
     spool = Spool(scratch / "ownership.spool", bits, 2 * bucket_rows)
     try:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            held = []
-            with spool:
-                for digests in _ahead(pool, lambda holding: _part_of(read_digests(holding), part), holdings):
-                    spool.add(digests)
-                    held.append(len(digests))
-                    if on_progress is not None:
-                        on_progress(len(held), len(holdings))
-            with OwnershipWriter(out, identifiers, metadata) as writer:
-                for bucket in _ahead(pool, lambda number: owners_of(spool.bucket(number)), range(1 << bits)):
-                    writer.write(bucket)
-                    owned += np.bincount(bucket.owners, minlength=len(holdings))
-                    distinct += len(bucket.owners)
-                    repeated += int((bucket.copies > 1).sum())
-                    if on_bucket is not None:
-                        on_bucket(bucket)
+        held = []
+        # numpy and Arrow hold no lock meanwhile.
+        with spool:
+            for digests in in_order(
+                lambda holding: _part_of(read_digests(holding), part), holdings, _THREADS, _THREADS
+            ):
+                spool.add(digests)
+                held.append(len(digests))
+                if on_progress is not None:
+                    on_progress(len(held), len(holdings))
+        with OwnershipWriter(out, identifiers, metadata) as writer:
+            for bucket in in_order(
+                lambda number: owners_of(spool.bucket(number)), range(1 << bits), _THREADS, _THREADS
+            ):
+                writer.write(bucket)
+                owned += np.bincount(bucket.owners, minlength=len(holdings))
+                distinct += len(bucket.owners)
+                repeated += int((bucket.copies > 1).sum())
+                if on_bucket is not None:
+                    on_bucket(bucket)
     finally:
         spool.remove()
     return Ownership(distinct, repeated, tuple(held), tuple(owned.tolist()))
-
-
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[_In], _Out], these: Iterable[_In]) -> Iterator[_Out]:
-    """Yield `work` of each in order, while the pool is at the next ones; numpy and Arrow hold no lock meanwhile."""
-    waiting: deque[Future[_Out]] = deque()
-    try:
-        for one in these:
-            waiting.append(pool.submit(work, one))
-            if len(waiting) > _THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _count_rows(holding: Holding) -> int:

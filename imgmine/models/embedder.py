@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from imgmine.in_order import in_order
 from imgmine.models.cards import ModelCard, ModelError, find_model, load_card
-from imgmine.models.kept_pictures import KeptPictures, Place, batches, in_order, wants_original
+from imgmine.models.kept_pictures import KeptPictures, Place, batches, wants_original
 from imgmine.models.kept_pictures import Originals as Originals
 from imgmine.models.kept_pictures import PreviewError as PreviewError
 from imgmine.models.kept_pictures import ReadRange as ReadRange

@@ -8,9 +8,7 @@ each picture goes to the file of the shard that wants it. How they are packed is
 import hashlib
 import io
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +23,7 @@ from imgmine.cores import usable_cores
 from imgmine.dataset.releases.recipe import Content, Recipe
 from imgmine.errors import ImgmineError
 from imgmine.images.previews import BICUBIC, QUALITY
+from imgmine.in_order import in_order
 from imgmine.store.base import NotInStore, Store
 
 _GAP = 64 << 10
@@ -113,10 +112,10 @@ def gather(store: Store, recipe: Recipe, shards: Sequence[pa.Table], folder: Pat
     """
     gathered = [GatheredShard(folder / f"{place}.pictures", rows.num_rows) for place, rows in enumerate(shards)]
     make = _maker(recipe)
-    with ThreadPoolExecutor(max(_READS_AT_ONCE, usable_cores())) as pool:
-        for found in _in_flight(pool, lambda read: _fetch(store, read, make), _reads(shards)):
-            for wanted, picture in found:
-                gathered[wanted.shard].put(wanted.row, picture)
+    threads = max(_READS_AT_ONCE, usable_cores())
+    for found in in_order(lambda read: _fetch(store, read, make), _reads(shards), threads, _READS_AT_ONCE):
+        for wanted, picture in found:
+            gathered[wanted.shard].put(wanted.row, picture)
     return gathered
 
 
@@ -211,22 +210,3 @@ def _preview(data: bytes, short_side: int | None) -> Picture:
     out = io.BytesIO()
     small.save(out, "JPEG", quality=QUALITY)
     return Picture(out.getvalue(), width, height)
-
-
-def _in_flight(
-    pool: ThreadPoolExecutor,
-    do: Callable[[_Read], list[tuple[_Wanted, Picture]]],
-    reads: Iterator[_Read],
-) -> Iterator[list[tuple[_Wanted, Picture]]]:
-    """Yield what comes of each read, in order, a few of them being read ahead."""
-    waiting: deque[Future[list[tuple[_Wanted, Picture]]]] = deque()
-    try:
-        for read in reads:
-            waiting.append(pool.submit(do, read))
-            if len(waiting) > _READS_AT_ONCE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -13,9 +13,10 @@ import pyarrow as pa
 from PIL import Image
 
 from imgmine.errors import PersonNeeded
+from imgmine.in_order import in_order
 from imgmine.models.cards import ModelError
 from imgmine.models.embedder import Embedder
-from imgmine.models.kept_pictures import KeptPictures, Originals, Place, PreviewError, ReadRange, batches, in_order
+from imgmine.models.kept_pictures import KeptPictures, Originals, Place, PreviewError, ReadRange, batches
 from imgmine.models.preprocessing import preprocess
 from imgmine.models.providers import Provider, open_session
 from imgmine.models.vectors import vectors_of

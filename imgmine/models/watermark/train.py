@@ -14,9 +14,10 @@ import numpy as np
 import yaml
 
 from imgmine.images.previews import preview_jpeg, reduced
+from imgmine.in_order import in_order
 from imgmine.models.cards import CARD_FILE, MODEL_FILE
 from imgmine.models.embedder import Embedder, load_embedder
-from imgmine.models.kept_pictures import batches, in_order
+from imgmine.models.kept_pictures import batches
 from imgmine.models.preprocessing import read_picture
 from imgmine.models.watermark.cards import VIEWS as VIEWS_KIND
 from imgmine.models.watermark.classifier import views_of
