@@ -47,6 +47,7 @@ class Settings:
     home: Path
     store: str
     cache: Path
+    cache_bytes: int | None
     shard_bytes: int
     s3_endpoint: str | None
     archive_org: str
@@ -102,6 +103,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         home=home,
         store=_store(environ.get("IMGMINE_STORE") or str(home / "store")),
         cache=_folder(environ, "IMGMINE_CACHE", home / "cache"),
+        cache_bytes=_whole_number(environ, "IMGMINE_CACHE_BYTES"),
         shard_bytes=int(_number(environ, "IMGMINE_SHARD_BYTES", SHARD_BYTES, 1 << 12, 64 << 30)),
         s3_endpoint=_s3_endpoint(environ),
         archive_org=_address(environ, "IMGMINE_ARCHIVE_ORG", "https://archive.org"),
@@ -159,6 +161,15 @@ def _flag(environ: Mapping[str, str], name: str) -> bool:
     if text not in ("0", "1"):
         raise SettingError(f"{name}={text!r}: 0 or 1 is wanted.")
     return text == "1"
+
+
+def _whole_number(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise SettingError(f"{name}={text!r}: a whole number is wanted.")
+    return int(text)
 
 
 def _providers(environ: Mapping[str, str]) -> tuple[Provider, ...]:

@@ -48,6 +48,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             contact=settings.contact,
             collection=settings.collection,
             cache=str(settings.cache),
+            cache_bytes=settings.cache_bytes,
             mode=settings.fetch,
             select_known=settings.select_known,
             connections=settings.connections,

@@ -12,8 +12,9 @@ from imgmine.archives.item import Item, manifest_bytes
 from imgmine.archives.part_file import is_verified
 from imgmine.scratch import scratch_folder
 from imgmine.settings import FetchMode
+from imgmine.store.base import Store
 from imgmine.store.publish import content_digest
-from imgmine.store.tables import manifest_key
+from imgmine.store.tables import manifest_key, table_key
 from imgmine_assets import shown
 from imgmine_assets.amounts import readable_bytes
 from imgmine_assets.checks import blocking, result
@@ -59,6 +60,8 @@ def raw_archives(
         context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(item.warc_bytes)}")
         begun = time.monotonic()
         caches = archive_org.mode is FetchMode.CACHE
+        if caches and (removed := archive_org.make_room(item, lambda name: _was_read(opened, name))):
+            context.log.info(f"Removed from the cache, to make room: {', '.join(removed)}")
         received = _fetch(context, archive_org, item) if caches else 0
         fetching = time.monotonic() - begun
         manifest = manifest_bytes(item)
@@ -86,6 +89,10 @@ def raw_archives(
         },
         check_results=[result("md5_is_the_archives", archive, wrong, looked_at)],
     )
+
+
+def _was_read(store: Store, archive: str) -> bool:
+    return store.stat(table_key("records", archive)) is not None
 
 
 def _fetch(context: dg.AssetExecutionContext, archive_org: ArchiveOrgResource, item: Item) -> int:

@@ -208,8 +208,11 @@ def _extract(
         return chosen.extraction, chosen.bytes_read
     if archive_org.mode is FetchMode.STREAM:
         return archive_org.extract_streamed(item, scratch, context.log.warning, **how), item.warc_bytes
-    extraction = extract.extract_archive(item.identifier, _cached(item, archive_org), scratch, **how)
-    _cached(item, archive_org)  # still: a file that was cut under the reader looks like an archive that was cut short
+    with archive_org.in_use(item.identifier):
+        extraction = extract.extract_archive(item.identifier, _cached(item, archive_org), scratch, **how)
+        _cached(
+            item, archive_org
+        )  # still: a file that was cut under the reader looks like an archive that was cut short
     return extraction, 0
 
 

@@ -1,12 +1,14 @@
 """The Internet Archive, or a server that answers as it does, and the cache of what was fetched from it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Unpack
 
 import dagster as dg
 
 from imgmine.archives.archive_org import ArchiveOrg, FoundItem
+from imgmine.archives.cache import in_use, make_room
 from imgmine.archives.download import CONNECTIONS, ProgressCallback, fetch_archive
 from imgmine.archives.extract import Extraction, PassOptions
 from imgmine.archives.item import Item
@@ -23,6 +25,8 @@ _SENSOR_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=10
 class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """`base_url` is the server, `contact` goes into the User-Agent, `cache` is the folder of fetched WARC files.
 
+    Beyond `cache_bytes`, where that is given, those of archives that were read are removed when others are fetched.
+
     `mode` says how archives come to be read; with `select_known` the selective one leaves out what earlier archives
     have. A download opens at most `connections` to the server.
     """
@@ -31,6 +35,7 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     contact: str | None
     collection: str
     cache: str
+    cache_bytes: int | None = None
     mode: FetchMode = FetchMode.CACHE
     select_known: bool = False
     connections: int = CONNECTIONS
@@ -43,7 +48,21 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def fetch(self, item: Item, progress: ProgressCallback) -> list[Path]:
         """Bring every WARC file of the item into the cache, resumed and checked, and return their paths."""
-        return fetch_archive(self._client(), item, Path(self.cache), progress, connections=self.connections)
+        with self.in_use(item.identifier):
+            return fetch_archive(self._client(), item, Path(self.cache), progress, connections=self.connections)
+
+    def make_room(self, item: Item, may_go: Callable[[str], bool]) -> list[str]:
+        """Remove archives that `may_go` allows, as far as the cache's limit asks for it before this one is fetched."""
+        if self.cache_bytes is None:
+            return []
+        folder = self.archive_folder(item.identifier)
+        present = sum((folder / file.name).stat().st_size for file in item.warcs if (folder / file.name).is_file())
+        with self.in_use(item.identifier):
+            return make_room(Path(self.cache), self.cache_bytes, item.warc_bytes - present, may_go)
+
+    def in_use(self, archive: str) -> AbstractContextManager[None]:
+        """Keep the archive in the cache meanwhile."""
+        return in_use(Path(self.cache), archive)
 
     def extract_streamed(
         self, item: Item, scratch: Path, on_wrong: Callable[[str], None], **how: Unpack[PassOptions]

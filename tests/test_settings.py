@@ -162,3 +162,10 @@ def test_lists_of_hashes_are_named_with_commas_or_as_in_path(folder: Path) -> No
     assert load_settings().blocklist == ()
     found = load_settings({"IMGMINE_BLOCKLIST": f"a.txt, /lists{os.pathsep}b,"}).blocklist
     assert found == (folder / "a.txt", Path("/lists"), folder / "b")
+
+
+def test_the_cache_has_no_limit_unless_one_is_given():
+    assert load_settings({}).cache_bytes is None
+    assert load_settings({"IMGMINE_CACHE_BYTES": "500000000000"}).cache_bytes == 500_000_000_000
+    with pytest.raises(SettingError, match="IMGMINE_CACHE_BYTES='500 GB': a whole number"):
+        load_settings({"IMGMINE_CACHE_BYTES": "500 GB"})

@@ -1,0 +1,67 @@
+"""Which archives the cache keeps: those in use, those not read yet, and of the others the ones that were used last.
+
+How files come into it is `download`'s; whether one is what it should be, `part_file`'s.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_USES = ".uses"
+
+
+@contextmanager
+def in_use(cache: Path, archive: str) -> Iterator[None]:
+    """Keep an archive from being removed meanwhile, and note the time. Many may use it at once."""
+    note = cache / _USES / archive
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with note.open("w") as use:
+        fcntl.flock(use, fcntl.LOCK_SH)
+        os.utime(note)
+        yield
+
+
+def make_room(cache: Path, limit: int, needed: int, may_go: Callable[[str], bool]) -> list[str]:
+    """Remove archives, those unused for longest first, until `needed` more bytes fit into `limit`; return them.
+
+    Only archives that `may_go` allows and nobody uses are removed, so that there may be more than `limit` in the end.
+    One that is removed in part because the process was killed goes the next time, or is fetched again.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    sizes = {folder.name: _size(folder) for folder in cache.iterdir() if folder.is_dir() and folder.name != _USES}
+    held = sum(sizes.values())
+    removed = []
+    for archive in sorted(sizes, key=lambda name: (_last_use(cache, name), name)):
+        if held + needed <= limit:
+            break
+        if may_go(archive) and _remove(cache, archive):
+            removed.append(archive)
+            held -= sizes[archive]
+    return removed
+
+
+def _remove(cache: Path, archive: str) -> bool:
+    note = cache / _USES / archive
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with note.open("a") as use:
+        try:
+            fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        shutil.rmtree(cache / archive)
+    return True
+
+
+def _last_use(cache: Path, archive: str) -> float:
+    """When it was used last, as far as that is known: one that was fetched by an earlier version goes first."""
+    try:
+        return (cache / _USES / archive).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
