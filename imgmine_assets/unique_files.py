@@ -210,9 +210,8 @@ def _extract(
         return archive_org.extract_streamed(item, scratch, context.log.warning, **how), item.warc_bytes
     with archive_org.in_use(item.identifier):
         extraction = extract.extract_archive(item.identifier, _cached(item, archive_org), scratch, **how)
-        _cached(
-            item, archive_org
-        )  # still: a file that was cut under the reader looks like an archive that was cut short
+        # Still: a file that was cut under the reader looks like an archive that was cut short.
+        _cached(item, archive_org)
     return extraction, 0
 
 
