@@ -6,8 +6,8 @@ Nothing in it outlives the stage; what must be kept across runs belongs in the c
 import errno
 import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from imgmine.errors import ImgmineError
@@ -60,3 +60,31 @@ def _held(parent: Path, stage: str, archive: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def alone_with(root: Path, stages: Sequence[str], archive: str) -> Iterator[None]:
+    """Keep these stages of an archive from being made meanwhile; what killed runs left there goes.
+
+    Raises `StageBusy` where one is being made.
+    """
+    with ExitStack() as held:
+        for stage in stages:
+            held.enter_context(scratch_folder(root, stage, archive))
+        yield
+
+
+def left_behind(root: Path, archive: str | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the stage and the archive of every working folder that no process holds, of one archive or of all."""
+    for lock in sorted(root.glob("*/*.lock" if archive is None else f"*/{archive}.lock")):
+        if lock.with_suffix("").is_dir() and not _is_held(lock):
+            yield lock.parent.name, lock.stem
+
+
+def _is_held(path: Path) -> bool:
+    with path.open("r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -14,6 +14,7 @@ import click
 from imgmine import __version__
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings, load_settings
+from imgmine_assets.doctor_cli import doctor, remove
 from imgmine_assets.label_cli import label
 from imgmine_assets.models_cli import models
 from imgmine_assets.release_cli import release
@@ -50,6 +51,8 @@ main.add_command(models)
 main.add_command(label)
 main.add_command(release)
 main.add_command(takedown)
+main.add_command(doctor)
+main.add_command(remove)
 
 
 @main.command()

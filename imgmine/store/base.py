@@ -136,6 +136,13 @@ class Store(ABC):
     def check(self) -> None:
         """Raise `StoreError`, with what to do, where the store cannot be read and written."""
 
+    def abandoned(self, *, remove: bool = False) -> Iterator[str]:
+        """Yield the addresses of drafts that killed processes left, which are no objects; with `remove`, they go.
+
+        None where the store itself clears them away: of uploads in parts to S3, a bucket's lifecycle rule does.
+        """
+        yield from ()
+
     def uri(self, key: str) -> str:
         """Return an address of the object for people: a path, or `s3://bucket/key`."""
         return f"{self.url}/{key}"

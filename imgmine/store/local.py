@@ -75,7 +75,7 @@ class LocalStore(Store):
                 if entry.name.startswith(PENDING):
                     # Gone by itself meanwhile, or another user's: neither is in the way of this put.
                     with suppress(OSError):
-                        _remove_if_abandoned(Path(entry.path))
+                        _is_abandoned(Path(entry.path), remove=True)
 
     def put_file(self, key: str, source: Path) -> None:
         with source.open("rb") as stream, self._writing(key) as out:
@@ -172,6 +172,12 @@ class LocalStore(Store):
             raise _explained(error, str(path)) from error
         return path
 
+    def abandoned(self, *, remove: bool = False) -> Iterator[str]:
+        for path in self.root.rglob(f"{PENDING}*"):
+            with suppress(OSError):  # gone by itself meanwhile, or another user's
+                if _is_abandoned(path, remove=remove):
+                    yield str(path)
+
     def check(self) -> None:
         draft = self.root / f"{PENDING}{uuid.uuid4().hex}"
         try:
@@ -205,16 +211,19 @@ def _open_held(draft: Path) -> BinaryIO:
         stream.close()  # between the two calls it was taken for one that nobody holds
 
 
-def _remove_if_abandoned(draft: Path) -> None:
+def _is_abandoned(draft: Path, *, remove: bool) -> bool:
+    """Return whether no process holds the draft; with `remove`, take it away then."""
     with draft.open("r+b") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             if time.time() - draft.stat().st_mtime < _ABANDONED_AFTER_S:
-                return
-        draft.unlink()
+                return False
+        if remove:
+            draft.unlink()
+    return True
 
 
 def _make_folder(folder: Path) -> None:

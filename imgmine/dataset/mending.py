@@ -1,0 +1,183 @@
+"""The doctor's round: archive after archive, what is wrong with it, what lies about on this machine, what is mended.
+
+Only what nothing names goes, and no row or table ever does. What is wrong in the store is told by `doctor`.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from imgmine.dataset.archives import named_ownership
+from imgmine.dataset.doctor import (
+    MARKABLE,
+    REMOVABLE,
+    TABLES,
+    Finding,
+    Kind,
+    archives_in,
+    examine,
+    unknown,
+)
+from imgmine.scratch import StageBusy, alone_with, left_behind, scratch_folder
+from imgmine.store.base import NotInStore, Store
+from imgmine.store.publish import out_of_date, read_table
+from imgmine.store.tables import parquet_metadata, table_key
+
+STAGES = ("raw_archives", "unique_files", "images", "embeddings", "nsfw_scores", "watermark_scores")
+"""The stages that hold a working folder while they make an archive's part of what they publish."""
+
+GATED = "gated"
+_ARCHIVES_KEY = table_key("dataset", "archives")
+_STATISTICS = "Launch the job statistics"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What this machine keeps: working folders of stages, and fetched archives."""
+
+    scratch_root: Path
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A finding, and what was done about it. Marked tables are made again by the next run, but not yet."""
+
+    finding: Finding
+    done: str = ""
+
+    @property
+    def is_mended(self) -> bool:
+        return self.finding.kind in REMOVABLE and bool(self.done)
+
+
+def make_round(
+    store: Store,
+    places: Places,
+    archives: Sequence[str],
+    *,
+    known: Collection[str],
+    is_busy: Callable[[str], bool],
+    scratch: Path | None = None,
+    repair: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    read_bytes: Callable[[int], None] | None = None,
+) -> Iterator[Diagnosis]:
+    """Yield what is wrong with these archives, in turn, and mend it where `repair` says so and nothing is lost by it.
+
+    `known` are the partitions. An archive of which `is_busy` is told nothing of: its run puts things in order itself.
+    `scratch` is where shards are read whole, None where they are not to be. `progress(done, total)` counts archives,
+    `read_bytes` is told bytes of shards.
+    """
+    for done, archive in enumerate(archives):
+        if progress is not None:
+            progress(done, len(archives))
+        if is_busy(archive):
+            continue
+        found = [*unknown(archive, known), *examine(store, archive, scratch, read_bytes)]
+        found += left_of(store, places, archive)
+        if found and is_busy(archive):  # it began while it was looked at
+            continue
+        mended = _mend(store, places, archive, found) if repair else {}
+        yield from (Diagnosis(finding, mended.get(finding.where, "")) for finding in found)
+
+
+def archives_to_see(store: Store, places: Places) -> set[str]:
+    """Return every archive that the store or this machine has anything of."""
+    found = archives_in(store)
+    for folder in (places.cache, places.scratch_root / GATED):
+        if folder.is_dir():
+            found |= {path.name for path in folder.iterdir()}
+    return found
+
+
+def left_of(store: Store, places: Places, archive: str) -> Iterator[Finding]:
+    """Yield what this machine has of an archive that nothing will use any more."""
+    remedy = f"Run: imgmine doctor {archive} --repair"
+    for stage in (stage for stage, _ in left_behind(places.scratch_root, archive) if stage in STAGES):
+        path = str(places.scratch_root / stage / archive)
+        yield Finding(Kind.LEFT_BEHIND, archive, path, "a killed run has left its working folder", remedy)
+    gated = places.scratch_root / GATED / archive
+    if gated.is_file() and store.stat(table_key("images", archive)) is not None:
+        message = "results of the gate wait here, and images is published"
+        yield Finding(Kind.WAITING_RESULTS, archive, str(gated), message, remedy)
+
+
+def _mend(store: Store, places: Places, archive: str, found: Iterable[Finding]) -> dict[str, str]:
+    """Mend what can be mended of an archive while no stage of it is at work; return what was done, by where.
+
+    What is removed is what is found once more then.
+    """
+    kinds = {finding.kind for finding in found}
+    if not kinds & (REMOVABLE | MARKABLE):
+        return {}
+    removed = {finding.where: "Removed" for finding in left_of(store, places, archive)}
+    done: dict[str, str] = {}
+    try:
+        with alone_with(places.scratch_root, STAGES, archive):
+            now = [*examine(store, archive)] if kinds - {Kind.LEFT_BEHIND, Kind.WAITING_RESULTS} else []
+            for finding in now:
+                if finding.kind is Kind.SHARD_UNNAMED:
+                    store.delete(finding.where)
+                    done[finding.where] = "Removed"
+            gated = places.scratch_root / GATED / archive
+            if str(gated) in removed:
+                gated.unlink(missing_ok=True)
+            done |= removed
+            done |= _mark(store, archive, [*found, *now])
+    except StageBusy:
+        return {}
+    return done
+
+
+def _mark(store: Store, archive: str, found: Iterable[Finding]) -> dict[str, str]:
+    """Have the tables at fault made again by the next run, those that come of others first; return what was done."""
+    found = [finding for finding in found if finding.kind in MARKABLE]
+    wanted = {finding.table for finding in found}
+    if wanted & {"records", "files"}:
+        wanted |= {"records", "files"}
+    for name in reversed([name for name in TABLES if name in wanted]):
+        with suppress(NotInStore):
+            published = read_table(store, name, archive)
+            marked = out_of_date(published)
+            if marked.digest != published.digest:
+                store.put_bytes(marked.key, marked.data)
+    return {finding.where: "Marked, so that the next run makes it again" for finding in found}
+
+
+def see_to_dataset(store: Store, places: Places, *, repair: bool = False) -> Iterator[Diagnosis]:
+    """Yield what is wrong with the tables over all archives, and what killed processes left that is no archive's."""
+    yield from (Diagnosis(finding) for finding in _dataset(store))
+    done, remedy = "Removed" if repair else "", "Run: imgmine doctor --repair"
+    for path in store.abandoned(remove=repair):
+        yield Diagnosis(Finding(Kind.LEFT_BEHIND, None, path, "a killed process has left a draft", remedy), done)
+    for stage, name in list(left_behind(places.scratch_root)):
+        if stage in STAGES:
+            continue
+        with suppress(StageBusy):  # begun this moment
+            if repair:
+                with scratch_folder(places.scratch_root, stage, name):
+                    pass
+            path = str(places.scratch_root / stage / name)
+            message = "a killed run has left its working folder"
+            yield Diagnosis(Finding(Kind.LEFT_BEHIND, None, path, message, remedy), done)
+
+
+def _dataset(store: Store) -> Iterator[Finding]:
+    try:
+        data = store.get_bytes(_ARCHIVES_KEY)
+        metadata = parquet_metadata(data)
+    except NotInStore:
+        return
+    except (pa.ArrowException, OSError, ValueError):
+        message = "the table cannot be read"
+        remedy = f"Remove {store.uri(_ARCHIVES_KEY)}, then launch the job statistics"
+        yield Finding(Kind.DATASET, None, _ARCHIVES_KEY, message, remedy)
+        return
+    for name in named_ownership(metadata):
+        if store.stat(f"dataset/{name}") is None:
+            message = f"{_ARCHIVES_KEY} names this, and it is not in the store"
+            yield Finding(Kind.DATASET, None, f"dataset/{name}", message, _STATISTICS)

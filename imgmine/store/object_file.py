@@ -1,0 +1,39 @@
+"""An object of a store as a file to read from, a range at a time: so a column of a table comes without the others."""
+
+import io
+
+from imgmine.store.base import NotInStore, Store
+
+
+class ObjectFile(io.RawIOBase):
+    """The object under a key, as it was when this was made. Raises `NotInStore` where there is none."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        super().__init__()
+        stored = store.stat(key)
+        if stored is None:
+            raise NotInStore(store.uri(key))
+        self._store = store
+        self._key = key
+        self._size = stored.size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._size - self._at)
+        wanted = left if size is None or size < 0 else min(size, left)
+        data = self._store.get_range(self._key, self._at, wanted) if wanted else b""
+        self._at += len(data)
+        return data
