@@ -15,7 +15,7 @@ from imgmine.demo.encodings import Gate
 class TrueRecord:
     """One row of `records` and the name of its case. `captured_at` is ISO 8601 in UTC, `blake2b` hexadecimal.
 
-    `known_as` is None: what is told is a full read.
+    `known_as` and `blocked_by` are None: what is told is a full read without lists of hashes.
     """
 
     archive: str
@@ -35,6 +35,7 @@ class TrueRecord:
     blake2b: str | None
     case: str
     known_as: None = None
+    blocked_by: None = None
 
 
 @dataclass(frozen=True, slots=True)
