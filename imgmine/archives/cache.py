@@ -31,7 +31,7 @@ def make_room(cache: Path, limit: int, needed: int, may_go: Callable[[str], bool
     One that is removed in part because the process was killed goes the next time, or is fetched again.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    sizes = {folder.name: _size(folder) for folder in cache.iterdir() if folder.is_dir() and folder.name != _USES}
+    sizes = {archive: _size(cache / archive) for archive in cached(cache)}
     held = sum(sizes.values())
     removed = []
     for archive in sorted(sizes, key=lambda name: (_last_use(cache, name), name)):
@@ -41,6 +41,18 @@ def make_room(cache: Path, limit: int, needed: int, may_go: Callable[[str], bool
             removed.append(archive)
             held -= sizes[archive]
     return removed
+
+
+def cached(cache: Path) -> list[str]:
+    """Return the archives of which the cache has anything."""
+    folders = cache.iterdir() if cache.is_dir() else ()
+    return sorted(folder.name for folder in folders if folder.is_dir() and folder.name != _USES)
+
+
+def forget(cache: Path, archive: str) -> None:
+    """Remove an archive, and the note of its last use. That nobody uses it the caller sees to."""
+    shutil.rmtree(cache / archive, ignore_errors=not (cache / archive).exists())
+    (cache / _USES / archive).unlink(missing_ok=True)
 
 
 def _remove(cache: Path, archive: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from imgmine.archives.cache import cached
 from imgmine.dataset.archives import named_ownership
 from imgmine.dataset.doctor import (
     MARKABLE,
@@ -87,11 +88,9 @@ def make_round(
 
 def archives_to_see(store: Store, places: Places) -> set[str]:
     """Return every archive that the store or this machine has anything of."""
-    found = archives_in(store)
-    for folder in (places.cache, places.scratch_root / GATED):
-        if folder.is_dir():
-            found |= {path.name for path in folder.iterdir()}
-    return found
+    gated = places.scratch_root / GATED
+    waiting = {path.name for path in gated.iterdir()} if gated.is_dir() else set()
+    return archives_in(store) | waiting | set(cached(places.cache))
 
 
 def left_of(store: Store, places: Places, archive: str) -> Iterator[Finding]:

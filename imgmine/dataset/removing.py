@@ -4,11 +4,11 @@ Releases that were made with it stay as they are, and so does the log of take-do
 the caller knows.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from imgmine.archives.cache import forget
 from imgmine.dataset.doctor import TABLES
 from imgmine.dataset.mending import GATED, STAGES, Places
 from imgmine.scratch import alone_with
@@ -62,9 +62,6 @@ def remove_archive(
             if progress is not None:
                 progress(done, len(data.objects))
             store.delete(stored.key)
-        for path in data.paths:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        (places.scratch_root / GATED / archive).unlink(missing_ok=True)
+        forget(places.cache, archive)
     return data

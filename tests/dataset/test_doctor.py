@@ -1,4 +1,5 @@
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +21,18 @@ ENTRIES = [Entry(name) for name in ("one", "two", "three", "four", "five", "six"
 ENTRIES += [Entry("clip", media_type="video/mp4")]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    store = LocalStore(tmp_path / "store")
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+    store = LocalStore(tmp_path_factory.mktemp("sound"))
     put_stored(store, "early", ENTRIES)
-    put_stored(store, "late", ENTRIES[2:])
+    put_stored(store, "late", ENTRIES[4:5])
     return store
+
+
+@pytest.fixture
+def store(sound: LocalStore, tmp_path: Path) -> LocalStore:
+    shutil.copytree(sound.root, tmp_path / "store")
+    return LocalStore(tmp_path / "store")
 
 
 @pytest.fixture
@@ -163,7 +170,7 @@ def test_damage_is_found_and_repair_removes_only_what_nothing_names(
     store: LocalStore, places: Places, damage: str
 ) -> None:
     plant, expected = DAMAGE[damage]
-    sound = {*contents(store)}
+    before = {*contents(store)}
     plant(store)
     damaged = contents(store)
     found = visit(store, places)
@@ -176,7 +183,7 @@ def test_damage_is_found_and_repair_removes_only_what_nothing_names(
     assert {diagnosis.finding.kind for diagnosis in repaired if diagnosis.is_mended} == expected & MENDED
     after = contents(store)
     assert {*damaged} - {*after} == removed & {*damaged}
-    assert not removed & sound
+    assert not removed & before
     assert kinds(visit(store, places)) == expected - MENDED
     for key in after:
         if after[key] != damaged[key]:  # marked: the same rows

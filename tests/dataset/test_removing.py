@@ -1,7 +1,9 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
+from imgmine.archives.cache import in_use
 from imgmine.dataset.doctor import Kind, archives_in, examine
 from imgmine.dataset.mending import STAGES, Places
 from imgmine.dataset.removing import data_of, remove_archive
@@ -16,13 +18,20 @@ ENTRIES = [Entry(name) for name in ("one", "two", "three", "four")]
 def planted(folder: Path) -> tuple[LocalStore, Places]:
     store = LocalStore(folder / "store")
     put_stored(store, "early", ENTRIES)
-    put_stored(store, "early2", ENTRIES)
+    put_stored(store, "early2", ENTRIES[:1])
     places = Places(folder / "scratch", folder / "cache")
     (places.cache / "early").mkdir(parents=True)
     (places.cache / "early" / "a.warc.zst").write_bytes(b"fetched")
+    with in_use(places.cache, "early"):
+        pass
     (places.scratch_root / "gated").mkdir(parents=True)
     (places.scratch_root / "gated" / "early").write_bytes(b"judged")
     return store, places
+
+
+def copied(folder: Path, source: Path) -> tuple[LocalStore, Places]:
+    shutil.copytree(source, folder)
+    return LocalStore(folder / "store"), Places(folder / "scratch", folder / "cache")
 
 
 def is_of_early(key: str) -> bool:
@@ -40,6 +49,7 @@ def test_everything_of_the_archive_goes_and_nothing_of_others(tmp_path: Path) ->
     assert told == [(done, len(removed.objects)) for done in range(len(removed.objects))]
     assert not any(path.exists() for path in removed.paths)
     assert len(removed.paths) == 2
+    assert not [path for path in tmp_path.rglob("early") if places.cache in path.parents]
     assert not any(data_of(store, places, "early"))
     assert archives_in(store) == {"early2"}
 
@@ -49,7 +59,7 @@ def test_killed_at_any_point_the_next_run_finishes_and_no_table_is_left_without_
     objects = len(data_of(LocalStore(tmp_path / "whole" / "store"), places, "early").objects)
     assert objects >= 10
     for last in range(1, objects + 1):
-        store, places = planted(tmp_path / str(last))
+        store, places = copied(tmp_path / str(last), tmp_path / "whole")
         with pytest.raises(Killed):
             remove_archive(DyingStore(store.root, last), places, "early")
         assert "early" in archives_in(store)
