@@ -36,6 +36,7 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
     """
     from imgmine.dataset.mending import archives_to_see, make_round, see_to_dataset
     from imgmine.scratch import scratch_folder
+    from imgmine_assets.dead_runs import end_dead_runs
     from imgmine_assets.instance import open_instance
     from imgmine_assets.partitions import archives as partitions
 
@@ -46,6 +47,7 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
     skipped: list[str] = []
     progress = _Progress()
     with open_instance(settings) as instance, scratch_folder(settings.scratch, "doctor", "all") as scratch:
+        end_dead_runs(instance)
         known = set(instance.get_dynamic_partitions(partitions.name or ""))
         chosen = sorted(set(archives) or known | archives_to_see(store, places))
 

@@ -6,7 +6,10 @@ from imgmine.store.base import NotInStore, Store
 
 
 class ObjectFile(io.RawIOBase):
-    """The object under a key, as it was when this was made. Raises `NotInStore` where there is none."""
+    """The object under a key, of the size that it had when this was made. Raises `NotInStore` where there is none.
+
+    `bytes_read` counts what was asked of the store.
+    """
 
     def __init__(self, store: Store, key: str) -> None:
         super().__init__()
@@ -17,6 +20,7 @@ class ObjectFile(io.RawIOBase):
         self._key = key
         self._size = stored.size
         self._at = 0
+        self.bytes_read = 0
 
     def readable(self) -> bool:
         return True
@@ -36,4 +40,5 @@ class ObjectFile(io.RawIOBase):
         wanted = left if size is None or size < 0 else min(size, left)
         data = self._store.get_range(self._key, self._at, wanted) if wanted else b""
         self._at += len(data)
+        self.bytes_read += len(data)
         return data

@@ -10,11 +10,12 @@ import pytest
 
 from imgmine.dataset.doctor import Kind, examine
 from imgmine.dataset.mending import STAGES, Diagnosis, Places, archives_to_see, make_round, see_to_dataset
+from imgmine.dataset.takedown.archive import take_out
 from imgmine.scratch import alone_with
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import fingerprint, read_table, unchanged
 from imgmine.store.tables import Provenance, parquet_metadata, to_parquet
-from tests.dataset.small_store import Entry
+from tests.dataset.small_store import Entry, digest
 from tests.dataset.takedown.stored import contents, put_stored
 
 ENTRIES = [Entry(name) for name in ("one", "two", "three", "four", "five", "six")]
@@ -247,3 +248,8 @@ def test_one_archive_can_be_looked_at_alone(store: LocalStore) -> None:
     store.delete("images/late.parquet")
     assert list(examine(store, "early")) == []
     assert [finding.archive for finding in examine(store, "late")].count("late") > 0
+
+
+def test_a_take_down_leaves_nothing_for_the_doctor(store: LocalStore, places: Places, tmp_path: Path) -> None:
+    take_out(store, "early", {digest("two"), digest("clip")}, tmp_path, lambda _: None)
+    assert visit(store, places, repair=True) == []

@@ -1,5 +1,6 @@
 """What every store must do, asked of a local folder and of a real S3 server alike."""
 
+import io
 import itertools
 import threading
 import uuid
@@ -8,10 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.local import LocalStore
+from imgmine.store.object_file import ObjectFile
 from imgmine.store.s3 import S3Store
 from tests.s3_server import S3Server
 
@@ -268,3 +273,28 @@ def test_threads_may_put_and_delete_in_one_folder_at_once(store: Store) -> None:
         list(pool.map(work, range(8)))
     assert keys(store) == [*(f"files/{number}/4.tar" for number in range(8)), "files/shared.tar"]
     assert store.get_bytes("files/shared.tar") in {b"%d" % number for number in range(8)}
+
+
+def test_a_column_of_a_table_is_read_without_the_others(store: Store) -> None:
+    random = np.random.default_rng(0)
+    table = pa.table({"name": list(range(1000)), "picture": [random.bytes(500) for _ in range(1000)]})
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    store.put_bytes("t/a.parquet", out.getvalue())
+    source = ObjectFile(store, "t/a.parquet")
+    with pq.ParquetFile(pa.PythonFile(source, mode="r"), pre_buffer=True) as parquet:
+        assert parquet.read(columns=["name"]).equals(table.select(["name"]))
+    assert source.bytes_read < len(out.getvalue()) / 3
+    assert (source.seek(-4, io.SEEK_END), source.read(), source.read()) == (len(out.getvalue()) - 4, b"PAR1", b"")
+    with pytest.raises(NotInStore):
+        ObjectFile(store, "t/b.parquet")
+
+
+def test_a_table_that_goes_while_it_is_read_is_not_in_the_store(store: Store) -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"name": [1]}), out)
+    store.put_bytes("t/a.parquet", out.getvalue())
+    source = ObjectFile(store, "t/a.parquet")
+    store.delete("t/a.parquet")
+    with pytest.raises(NotInStore):
+        pq.ParquetFile(pa.PythonFile(source, mode="r"))
