@@ -119,7 +119,9 @@ def remove(archives: Sequence[str], yes: bool) -> None:
             _refuse_if_under_way(instance, archive)
             removed = remove_archive(store, places, archive)
             click.echo(f"{archive}: removed, {len(removed.objects)} objects, {readable_bytes(removed.size)}")
-    click.echo("Launch the job statistics: files that other archives have too are theirs from then on.")
+    click.echo(
+        "Launch the jobs statistics and find_near_duplicates: files that other archives have are theirs from then on."
+    )
 
 
 def _check_names(archives: Sequence[str]) -> None:

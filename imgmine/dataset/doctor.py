@@ -144,7 +144,7 @@ def _mine(archive: str) -> str:
 
 
 def _mark_and_make(archive: str, table: str) -> str:
-    then = "launch near_duplicates" if table == SKETCHES else f"run: imgmine mine {archive}"
+    then = "launch find_near_duplicates" if table == SKETCHES else f"run: imgmine mine {archive}"
     return f"Run: imgmine doctor {archive} --repair; then {then}"
 
 
@@ -153,7 +153,7 @@ def _remove_and_mine(store: Store, key: str, archive: str) -> str:
 
 
 def _again(archive: str, table: str) -> str:
-    return "Launch near_duplicates" if table == SKETCHES else _mine(archive)
+    return "Launch the job find_near_duplicates" if table == SKETCHES else _mine(archive)
 
 
 def _read_table(store: Store, archive: str, name: str, read: _Read, *, whole: bool) -> Iterator[Finding]:

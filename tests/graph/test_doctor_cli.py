@@ -94,7 +94,7 @@ def test_an_archive_is_removed_with_its_partition_unless_a_run_of_it_is_under_wa
 
     removed = run("remove", "early", "--yes")
     assert removed.exit_code == 0, removed.output
-    assert removed.output.endswith("files that other archives have too are theirs from then on.\n")
+    assert removed.output.endswith("files that other archives have are theirs from then on.\n")
     assert (archives_in(store), partitions()) == ({"late"}, {"late"})
 
     put_stored(store, "early", ENTRIES[:1])  # as if it had been killed after the partition was gone
