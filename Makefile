@@ -38,7 +38,8 @@ lint: $(READY) ## Check style and types
 	$(BIN)/mypy
 
 test: lint ## Lint, check types, run every test
-	$(BIN)/pytest -n 2 --dist loadfile
+	@# In the order of the files: by the number of tests the longest ones would come last, and one worker would be idle.
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY) ## Run every benchmark and print its table
 	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

@@ -22,6 +22,9 @@ from imgmine.store.publish import content_digest
 from imgmine_assets.definitions import build_defs
 from imgmine_assets.mining import Outcome, mine, run_job
 
+NO_WATERMARKS = {"IMGMINE_WATERMARK_MODEL": "none"}
+"""Four vectors more for each picture are made in the tests of watermarks, and of the UI, alone."""
+
 _LABELLED = datetime(2023, 6, 1, tzinfo=UTC)
 
 
@@ -76,9 +79,7 @@ def workplace(home: Path, archives: Path, **changes: object) -> Iterator[Workpla
     """Serve the archives in a folder, and yield a workplace in `home` that mines them."""
     home.mkdir(parents=True, exist_ok=True)
     with serve(archives) as server, dg.instance_for_test(temp_dir=str(home)) as instance:
-        # Four vectors more for each picture are made in the tests of watermarks alone.
-        environ = {"IMGMINE_WATERMARK_MODEL": "none"}
-        settings = load_settings({**environ, "IMGMINE_HOME": str(home), "IMGMINE_ARCHIVE_ORG": server.url})
+        settings = load_settings({**NO_WATERMARKS, "IMGMINE_HOME": str(home), "IMGMINE_ARCHIVE_ORG": server.url})
         yield Workplace(replace(settings, **changes), instance, server)  # type: ignore[arg-type]
 
 

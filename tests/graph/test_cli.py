@@ -15,6 +15,7 @@ import pytest
 from imgmine.demo.archives import DemoArchive, make_archives
 from imgmine.demo.exchanges import Kind
 from imgmine.demo.server import ArchiveServer, serve
+from tests.graph.mined import NO_WATERMARKS
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def terminal(archive: DemoArchive, tmp_path_factory: pytest.TempPathFactory) -> 
     """A terminal in which the one archive has been discovered and mined."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("IMGMINE_", "DAGSTER_"))}
     with serve(archive.folder.parent) as server:
-        environ = {**clean, "IMGMINE_ARCHIVE_ORG": server.url}
+        environ = {**clean, **NO_WATERMARKS, "IMGMINE_ARCHIVE_ORG": server.url}
         terminal = Terminal(tmp_path_factory.mktemp("terminal"), environ, server)
         discovered = terminal.run("discover")
         assert (discovered.returncode, discovered.stdout) == (0, f"{archive.identifier}\n"), discovered.stderr

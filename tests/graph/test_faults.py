@@ -20,7 +20,7 @@ from imgmine.settings import load_settings
 from imgmine.store.base import Store
 from imgmine.store.opening import open_store
 from imgmine_assets.partitions import add_archives
-from tests.graph.mined import Workplace
+from tests.graph.mined import NO_WATERMARKS, Workplace
 from tests.graph.small_disks import small_disk
 from tests.kills.places import broken, unlike
 from tests.s3_server import S3Server
@@ -111,7 +111,7 @@ def reason_of(failure: dg.DagsterEvent) -> str:
 @contextmanager
 def mining(home: Path, server: ArchiveServer, **changes: object) -> Iterator[Workplace]:
     with dg.instance_for_test(temp_dir=str(home)) as instance:
-        settings = load_settings({"IMGMINE_HOME": str(home), "IMGMINE_ARCHIVE_ORG": server.url})
+        settings = load_settings({**NO_WATERMARKS, "IMGMINE_HOME": str(home), "IMGMINE_ARCHIVE_ORG": server.url})
         yield Workplace(replace(settings, **changes), instance, server)  # type: ignore[arg-type]
 
 

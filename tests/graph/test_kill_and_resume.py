@@ -23,7 +23,7 @@ from imgmine_assets.definitions import build_defs
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import mine
 from tests.graph.killed_runs import Command, mining
-from tests.graph.mined import contents
+from tests.graph.mined import NO_WATERMARKS, contents
 
 # Just before these happen a run is stopped, and killed: an audit event, and the path that it names.
 DECODING_BEGINS = ("subprocess.Popen", "*imgmine.images.worker*")
@@ -49,6 +49,7 @@ class Home:
     @property
     def environ(self) -> dict[str, str]:
         return {
+            **NO_WATERMARKS,
             "IMGMINE_HOME": str(self.folder),
             "IMGMINE_ARCHIVE_ORG": self.server.url,
             # Several shards, so that some are uploaded while the archive is still read.

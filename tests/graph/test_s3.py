@@ -18,7 +18,7 @@ from imgmine.store.opening import open_store
 from imgmine.store.publish import read_table
 from imgmine_assets.mining import Outcome
 from tests.graph.killed_runs import mining
-from tests.graph.mined import Workplace, contents, workplace
+from tests.graph.mined import NO_WATERMARKS, Workplace, contents, workplace
 from tests.s3_server import S3Server, running_s3
 from tests.store.cutting_proxy import cutting_proxy
 
@@ -183,6 +183,7 @@ def test_after_a_power_cut_nothing_is_half_published_and_the_next_run_finishes(
     place = {"store": f"s3://{own_server.bucket}/off", "s3_endpoint": own_server.endpoint}
     with workplace(tmp_path / "home", root, **place) as work:
         environ = {
+            **NO_WATERMARKS,
             "IMGMINE_HOME": str(work.settings.home),
             "IMGMINE_ARCHIVE_ORG": work.server.url,
             **own_server.environ("off"),

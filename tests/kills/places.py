@@ -16,6 +16,7 @@ from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import content_digest
 from imgmine.store.s3 import S3Store
+from tests.graph.mined import NO_WATERMARKS
 from tests.s3_server import S3Server
 
 Contents = Mapping[str, bytes]
@@ -62,6 +63,7 @@ def prepare(home: Path, like: Path | None, archive_org: str, fetch: str, server:
     else:
         shutil.copytree(like, home, ignore=shutil.ignore_patterns("*.txt"))
     environ = {
+        **NO_WATERMARKS,
         "IMGMINE_HOME": str(home),
         "IMGMINE_ARCHIVE_ORG": archive_org,
         "IMGMINE_FETCH": fetch,
