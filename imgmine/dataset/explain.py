@@ -66,7 +66,8 @@ class RecordStory:
 
     `blake2b` is None where the record was dropped before its bytes were hashed; `fetch`, a command, then only prints
     what they hash to. Only a response that is not blocked is to be fetched: for others `fetch` is None. `known_as` is
-    what an earlier archive has in its place, by the SHA-1 that the CDX gives.
+    what an earlier archive has in its place, by the SHA-1 that the CDX gives; `blocked_by` the hash or name in a
+    list, or in the log of take-downs, that kept it out.
     """
 
     archive: str
@@ -85,6 +86,7 @@ class RecordStory:
     decision: RecordDecision
     blake2b: bytes | None
     known_as: bytes | None
+    blocked_by: str | None
     address: str
     fetch: str | None
 

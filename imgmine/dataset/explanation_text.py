@@ -163,6 +163,7 @@ def _record_lines(record: RecordStory) -> Iterator[str]:
         ("response", _response(record)),
         ("media id", record.media_id),
         ("blake2b", record.blake2b.hex() if record.blake2b is not None else None),
+        ("blocked by", record.blocked_by),
         ("known as", record.known_as.hex() if record.known_as is not None else None),
         ("archive", record.archive),
         ("record", " ".join(part for part in (record.record_type, record.record_id) if part) or None),
