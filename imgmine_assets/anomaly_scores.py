@@ -6,9 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import SCORE_MEANINGS, ScoreDecision
-from imgmine.images.samples import captioned_samples
 from imgmine.models import scores as stage
 from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.drift import Drift, measure_drift
@@ -155,7 +153,4 @@ def _sheets(store: Store, scores: pa.Table, images: pa.Table, screen: Screen) ->
     """Contact sheets of the oddest and the most usual images, and of those at each threshold, with percentiles."""
     rows = (scores["blake2b"].to_pylist(), scores["log_likelihood"].to_numpy(), scores["percentile"].to_numpy())
     pages = {**odd_and_usual(*rows), "At each threshold": at_thresholds(*rows)}
-    return {
-        heading: shown.sheet(captioned_samples(listed(store, images), captions, store.get_range), "images", screen)
-        for heading, captions in pages.items()
-    }
+    return shown.captioned_sheets(store, images, pages, screen)

@@ -8,9 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import CATEGORY_MEANINGS, CategoryDecision
-from imgmine.images.samples import captioned_samples
 from imgmine.models import categories as stage
 from imgmine.models.categories import Categorizer, NoCategories, categorizer
 from imgmine.models.category_list import CategoryListError, read_categories
@@ -25,7 +23,7 @@ from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import explained
 from imgmine_assets.judgement import judgement, publish_if_changed, with_code_version
 from imgmine_assets.probe_model import probe_model
-from imgmine_assets.score_sheets import likeliest
+from imgmine_assets.score_sheets import Captions, likeliest
 from resources.models import ModelsResource
 from resources.store import StoreResource
 
@@ -103,6 +101,7 @@ def _result(
     named = table.filter(pc.equal(table["decision"], CategoryDecision.NAMED.value))
     counts = shown.count_values(named, "category")
     sources = {name: source.value for name, source in by.sources().items()}
+    pages = {name: _likeliest(name, named) for name in by.categories.names if counts[name]}
     untold = [name for name in by.categories.names if name not in sources]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
@@ -111,9 +110,7 @@ def _result(
             "categories": shown.counts_table(
                 counts, "category", {name: f"by {told}" for name, told in sources.items()}
             ),
-            "contact sheets": shown.page(
-                {name: _sheet(store, name, named, images, screen) for name in by.categories.names if counts[name]}
-            ),
+            "contact sheets": shown.page(shown.captioned_sheets(store, images, pages, screen)),
             "nothing tells": ", ".join(untold) or "none",
             **shown.publication(store, published, table, as_before, seconds, "images"),
         },
@@ -128,8 +125,7 @@ def _result(
     )
 
 
-def _sheet(store: Store, name: str, named: pa.Table, images: pa.Table, screen: Screen) -> str:
+def _likeliest(category: str, named: pa.Table) -> Captions:
     """The likeliest pictures of a category."""
-    part = named.filter(pc.equal(named["category"], name))
-    captions = likeliest(part["blake2b"].to_pylist(), part["probability"].to_numpy(), _SHOWN)
-    return shown.sheet(captioned_samples(listed(store, images), captions, store.get_range), "images", screen)
+    part = named.filter(pc.equal(named["category"], category))
+    return likeliest(part["blake2b"].to_pylist(), part["probability"].to_numpy(), _SHOWN)

@@ -95,9 +95,16 @@ class _Translator(DagsterDbtTranslator):
 
 
 def _shown(
-    report: dg.Output[Any], connection: duckdb.DuckDBPyConnection, nodes: Mapping[str, Any], compiled: Path
+    report: dg.Output[Any],
+    connection: duckdb.DuckDBPyConnection,
+    nodes: Mapping[str, Any],
+    compiled: Path,
+    warehouse: Mapping[str, Mapping[str, str]],
 ) -> dg.Output[Any]:
-    """Return a report's event with the report in it, its columns and their lineage; its data version is the rows'."""
+    """Return a report's event with the report in it, its columns and their lineage; its data version is the rows'.
+
+    `warehouse` are the columns of every table and view, with their types.
+    """
     node = nodes[str(report.metadata["unique_id"].value)]
     name = node["name"]
     # Of all rows in whatever order: a report over all archives may have a million.
@@ -119,7 +126,7 @@ def _shown(
                 heading: rows_table({column: _KINDS.get(kind, "string") for column, kind in types.items()}, shown_rows),
                 "dagster/row_count": counted[0],
                 "dagster/column_schema": dg.TableSchema(columns),
-                **report_lineage((compiled / node["original_file_path"]).read_text(), _columns(connection)),
+                **report_lineage((compiled / node["original_file_path"]).read_text(), warehouse),
                 **report.metadata,
             },
             data_version=dg.DataVersion(content_digest(repr(counted).encode())),
@@ -176,8 +183,9 @@ def build_dbt_reports() -> tuple[dg.AssetsDefinition, DbtCliResource]:
                 raise
             with duckdb.connect(str(draft), read_only=True) as connection:
                 nodes, compiled = build.manifest["nodes"], scratch / "target" / "compiled" / _PROJECT
+                columns = _columns(connection)
                 told = [
-                    _shown(event, connection, nodes, compiled) if isinstance(event, dg.Output) else event
+                    _shown(event, connection, nodes, compiled, columns) if isinstance(event, dg.Output) else event
                     for event in events
                 ]
             # A passed test of two tables belongs to no asset; dagster-dbt tells of it in many words on each.

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow.compute as pc
 
-from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import NSFW_MEANINGS, ImageDecision, NsfwDecision
-from imgmine.images.samples import captioned_samples
 from imgmine.models import nsfw as stage
 from imgmine.models.nsfw import NsfwNotInstalled
 from imgmine.models.showing import Screen
@@ -89,9 +87,7 @@ def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds
             "decisions": shown.counts_table(shown.count_values(table, "decision"), "decision", NSFW_MEANINGS),
             "contact sheets": shown.page(
                 {
-                    "At each threshold": shown.sheet(
-                        captioned_samples(listed(store, gated), captions, store.get_range), "images", screen
-                    ),
+                    **shown.captioned_sheets(store, gated, {"At each threshold": captions}, screen),
                     "Probabilities": shown.histogram(
                         probabilities.tolist(), "probability of not being safe for work", "images"
                     ),

@@ -7,9 +7,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import PROBE_MEANINGS, ProbeDecision
-from imgmine.images.samples import captioned_samples
 from imgmine.models import probe_model as stage
 from imgmine.models.probe_model import NoProbes, ProbeModel
 from imgmine.models.showing import Screen
@@ -76,7 +74,11 @@ def _result(
         for label, part in parts.items()
         for problem in judgement_problems(_NAME, part, vectors, ProbeDecision)
     ]
-    sections = {label: _section(store, label, part, images, screen) for label, part in parts.items()}
+    pages = {
+        label: likeliest(part["blake2b"].to_pylist(), part["probability"].to_numpy()) for label, part in parts.items()
+    }
+    sheets = shown.captioned_sheets(store, images, pages, screen)
+    sections = {label: f"{sheets[label]}\n\n{_histogram(label, part)}" for label, part in parts.items()}
     decisions = {
         f"{label}: {decision}": count
         for label, part in parts.items()
@@ -95,11 +97,5 @@ def _result(
     )
 
 
-def _section(store: Store, label: str, part: pa.Table, images: pa.Table, screen: Screen) -> str:
-    captions = likeliest(part["blake2b"].to_pylist(), part["probability"].to_numpy())
-    return "\n\n".join(
-        [
-            shown.sheet(captioned_samples(listed(store, images), captions, store.get_range), "images", screen),
-            shown.histogram(part["probability"].to_pylist(), f"probability of {label}", "images"),
-        ]
-    )
+def _histogram(label: str, part: pa.Table) -> str:
+    return shown.histogram(part["probability"].to_pylist(), f"probability of {label}", "images")

@@ -14,8 +14,9 @@ import dagster as dg
 import pyarrow as pa
 from PIL import Image
 
+from imgmine.dataset.takedown.listings import listed
 from imgmine.images.contact_sheet import contact_sheet
-from imgmine.images.samples import Sample
+from imgmine.images.samples import Sample, captioned_samples
 from imgmine.models.showing import Screen
 from imgmine.store.base import Store
 from imgmine.store.publish import PublishedTable
@@ -144,6 +145,20 @@ def sheet(samples: Sequence[Sample], what: str, screen: Screen) -> str:
     found = screen.screen([payload for payload, _ in samples])
     cells = [(payload, caption) for payload, (_, caption) in zip(found.pictures, samples, strict=True)]
     return "\n\n".join(filter(None, [picture(contact_sheet(cells), "image/webp", what), found.note]))
+
+
+def captioned_sheets(
+    store: Store, images: pa.Table, pages: Mapping[str, Mapping[bytes, str]], screen: Screen
+) -> dict[str, str]:
+    """The contact sheet of each heading's pictures, of an archive's `images`; what is taken down is in none.
+
+    `pages` have a picture's caption by its BLAKE2b.
+    """
+    images = listed(store, images)
+    return {
+        heading: sheet(captioned_samples(images, captions, store.get_range), "images", screen)
+        for heading, captions in pages.items()
+    }
 
 
 def histogram(values: Sequence[float], label: str, counted: str) -> str:

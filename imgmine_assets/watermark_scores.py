@@ -7,9 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from imgmine.cores import usable_cores
-from imgmine.dataset.takedown.listings import listed
 from imgmine.decisions import WATERMARK_MEANINGS, WatermarkDecision
-from imgmine.images.samples import captioned_samples
 from imgmine.models.cards import CARD_FILE, ModelError
 from imgmine.models.kept_pictures import Originals
 from imgmine.models.showing import Screen
@@ -132,12 +130,7 @@ def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds
             "decisions": shown.counts_table(shown.count_values(table, "decision"), "decision", WATERMARK_MEANINGS),
             "contact sheets": shown.page(
                 {
-                    **{
-                        heading: shown.sheet(
-                            captioned_samples(listed(store, gated), captions, store.get_range), "images", screen
-                        )
-                        for heading, captions in sheets.items()
-                    },
+                    **shown.captioned_sheets(store, gated, sheets, screen),
                     "Probabilities": shown.histogram(rows[1].tolist(), "probability of a watermark", "images"),
                 }
             ),
