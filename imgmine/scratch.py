@@ -12,6 +12,12 @@ from pathlib import Path
 
 from imgmine.errors import ImgmineError
 
+TABLE_STAGES = ("unique_files", "images", "embeddings", "nsfw_scores", "watermark_scores")
+"""The stages that hold a working folder while they make an archive's tables."""
+
+STAGES = ("raw_archives", *TABLE_STAGES)
+"""All that hold one while they work on an archive."""
+
 
 class StageBusy(ImgmineError):
     """Another process is at work on the same stage of the same archive."""

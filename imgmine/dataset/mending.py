@@ -22,15 +22,12 @@ from imgmine.dataset.doctor import (
     examine,
     unknown,
 )
-from imgmine.scratch import StageBusy, alone_with, left_behind, scratch_folder
+from imgmine.images.gated import gated_file, gated_folder
+from imgmine.scratch import STAGES, StageBusy, alone_with, left_behind, scratch_folder
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import out_of_date, read_table
 from imgmine.store.tables import parquet_metadata, table_key
 
-STAGES = ("raw_archives", "unique_files", "images", "embeddings", "nsfw_scores", "watermark_scores")
-"""The stages that hold a working folder while they make an archive's part of what they publish."""
-
-GATED = "gated"
 _ARCHIVES_KEY = table_key("dataset", "archives")
 _STATISTICS = "Launch the job statistics"
 
@@ -88,7 +85,7 @@ def make_round(
 
 def archives_to_see(store: Store, places: Places) -> set[str]:
     """Return every archive that the store or this machine has anything of."""
-    gated = places.scratch_root / GATED
+    gated = gated_folder(places.scratch_root)
     waiting = {path.name for path in gated.iterdir()} if gated.is_dir() else set()
     return archives_in(store) | waiting | set(cached(places.cache))
 
@@ -99,7 +96,7 @@ def left_of(store: Store, places: Places, archive: str) -> Iterator[Finding]:
     for stage in (stage for stage, _ in left_behind(places.scratch_root, archive) if stage in STAGES):
         path = str(places.scratch_root / stage / archive)
         yield Finding(Kind.LEFT_BEHIND, archive, path, "a killed run has left its working folder", remedy)
-    gated = places.scratch_root / GATED / archive
+    gated = gated_file(places.scratch_root, archive)
     if gated.is_file() and store.stat(table_key("images", archive)) is not None:
         message = "results of the gate wait here, and images is published"
         yield Finding(Kind.WAITING_RESULTS, archive, str(gated), message, remedy)
@@ -122,7 +119,7 @@ def _mend(store: Store, places: Places, archive: str, found: Iterable[Finding]) 
                 if finding.kind is Kind.SHARD_UNNAMED:
                     store.delete(finding.where)
                     done[finding.where] = "Removed"
-            gated = places.scratch_root / GATED / archive
+            gated = gated_file(places.scratch_root, archive)
             if str(gated) in removed:
                 gated.unlink(missing_ok=True)
             done |= removed

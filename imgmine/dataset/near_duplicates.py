@@ -4,7 +4,6 @@ Here the steps follow each other and the result is put into the store; each has 
 `near_pairs`, `candidates`, `near_groups`, `near_judge`, `verdicts`, and `imgmine.images.same_picture`.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from imgmine.dataset.sketches import (
 )
 from imgmine.dataset.verdicts import Verdicts
 from imgmine.store.base import NotInStore, Store
-from imgmine.store.publish import fingerprint
+from imgmine.store.publish import file_digest, fingerprint
 from imgmine.store.tables import Provenance, parquet_metadata, table_key
 
 CODE_VERSION = "1"
@@ -264,8 +263,6 @@ def _published_inputs(store: Store) -> str | None:
 def _summary(table: Path, *, judged: int, remembered: int, changed: bool) -> NearDuplicates:
     metadata = file_metadata(table)
     by_how = {how: int(metadata.get(f"how_{how}", 0)) for how in HOWS if how != "kept"}
-    with table.open("rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     return NearDuplicates(
         images=int(metadata["images"]),
         groups=int(metadata["groups"]),
@@ -273,6 +270,6 @@ def _summary(table: Path, *, judged: int, remembered: int, changed: bool) -> Nea
         by_how=by_how,
         judged=judged,
         remembered=remembered,
-        digest=digest,
+        digest=file_digest(table),
         changed=changed,
     )

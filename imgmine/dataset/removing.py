@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from imgmine.archives.cache import forget
 from imgmine.dataset.doctor import TABLES
-from imgmine.dataset.mending import GATED, STAGES, Places
-from imgmine.scratch import alone_with
+from imgmine.dataset.mending import Places
+from imgmine.images.gated import gated_file
+from imgmine.scratch import STAGES, alone_with
 from imgmine.store.base import Store, StoredObject
 from imgmine.store.tables import manifest_key, table_key
 
@@ -30,7 +31,7 @@ class ArchiveData(NamedTuple):
 
 def data_of(store: Store, places: Places, archive: str) -> ArchiveData:
     """Return everything that there is of an archive. Nothing of it makes it empty."""
-    local = (places.scratch_root / GATED / archive, places.cache / archive)
+    local = (gated_file(places.scratch_root, archive), places.cache / archive)
     return ArchiveData(tuple(_objects(store, archive)), tuple(path for path in local if path.exists()))
 
 
@@ -62,6 +63,6 @@ def remove_archive(
             if progress is not None:
                 progress(done, len(data.objects))
             store.delete(stored.key)
-        (places.scratch_root / GATED / archive).unlink(missing_ok=True)
+        gated_file(places.scratch_root, archive).unlink(missing_ok=True)
         forget(places.cache, archive)
     return data

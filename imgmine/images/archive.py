@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from imgmine.decisions import ImageDecision
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.decoding import Decoding
-from imgmine.images.gated import GatedResults, Judgement
+from imgmine.images.gated import GatedResults, Judgement, gated_file
 from imgmine.images.pdq_index import PdqIndex
 from imgmine.store.publish import fingerprint
 from imgmine.store.shards import SHARD_BYTES, Member, Shard, ShardWriter
@@ -49,7 +49,7 @@ def open_gated(scratch_root: Path, archive: str, decoders: DecoderPool) -> Gated
         resizer=version("cykooz-resizer"),  # it makes the previews' pixels
         **decoders.params,
     )
-    return GatedResults(scratch_root / "gated" / archive, made_by)
+    return GatedResults(gated_file(scratch_root, archive), made_by)
 
 
 def gate_archive(

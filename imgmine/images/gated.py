@@ -39,6 +39,16 @@ class Judgement(NamedTuple):
         return cls(result.verdict, result.preview, result.hashes)
 
 
+def gated_folder(scratch_root: Path) -> Path:
+    """Return the folder with what waits, a file an archive."""
+    return scratch_root / "gated"
+
+
+def gated_file(scratch_root: Path, archive: str) -> Path:
+    """Return where an archive's results wait."""
+    return gated_folder(scratch_root) / archive
+
+
 class GatedResults:
     """Results by the BLAKE2b of the picture, in a file that survives a kill. Threads may share it; one process writes.
 

@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,6 +64,12 @@ class PublishedTable:
 def content_digest(data: bytes) -> str:
     """Return the hexadecimal BLAKE2b-128 of the bytes: what fingerprints and data versions are made from."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return what `content_digest` returns of a file's bytes, without holding them."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def fingerprint(**inputs: object) -> str:

@@ -3,7 +3,6 @@
 All of it is named by digests, so that it can be told whether a release was made from the same.
 """
 
-import hashlib
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from imgmine.dataset.releases.recipe import NearDuplicates, Recipe
 from imgmine.dataset.takedown_log import TakedownLog, read_log
 from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.store.base import Store
-from imgmine.store.publish import content_digest, fingerprint
+from imgmine.store.publish import content_digest, file_digest, fingerprint
 from imgmine.store.tables import parquet_metadata
 
 CODE_VERSION = "1"
@@ -194,7 +193,7 @@ def _digests(folder: Path, archives: tuple[str, ...] | None, seen: dict[Path, tu
 
 def _seen_digest(path: Path, seen: dict[Path, tuple[int, int, int]]) -> str:
     seen[path] = _facts(path) or (0, 0, 0)
-    return _digest(path)
+    return file_digest(path)
 
 
 def _facts(path: Path) -> tuple[int, int, int] | None:
@@ -203,11 +202,6 @@ def _facts(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return facts.st_size, facts.st_mtime_ns, facts.st_ino
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _ownership_answer(over_all: Path) -> str | None:

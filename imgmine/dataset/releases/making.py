@@ -19,7 +19,7 @@ from imgmine.dataset.releases.croissant import croissant
 from imgmine.dataset.releases.diff import Diff, find_diff
 from imgmine.dataset.releases.gathering import gather
 from imgmine.dataset.releases.inputs import Inputs, read_inputs
-from imgmine.dataset.releases.packing import PackedFile, pack
+from imgmine.dataset.releases.packing import PackedFile, pack, sha256_of
 from imgmine.dataset.releases.recipe import Recipe
 from imgmine.dataset.releases.release import (
     Release,
@@ -308,9 +308,7 @@ def _put_documents(store: Store, release: Release, recipe: Recipe, diff: Diff | 
         assert diff.rows is not None
         key = f"{folder_of(release.version)}/diff.parquet"
         store.put_file(key, diff.rows)
-        with diff.rows.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        documents["diff.parquet"] = StoredFile(key, diff.rows.stat().st_size, digest)
+        documents["diff.parquet"] = StoredFile(key, diff.rows.stat().st_size, sha256_of(diff.rows))
     texts["croissant.json"] = croissant(release, recipe)
     texts["README.md"] = card(release, recipe, diff).encode()
     for name, data in texts.items():

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from imgmine.dataset.releases.gathering import GatheredShard, Picture
 from imgmine.dataset.releases.recipe import Layout
 from imgmine.dataset.releases.samples import IMAGE, PLANNED, SAMPLES, data_schema, sample_json
+from imgmine.store.publish import file_digest
 from imgmine.store.shards import Shard, ShardWriter
 
 SAMPLES_FILE = "samples"
@@ -73,7 +74,7 @@ def pack(
     files: dict[str, PackedFile] = {}
     if tar is not None:
         [shard] = tar.shards
-        files[Layout.WEBDATASET] = PackedFile(shard, _sha256(shard.path))
+        files[Layout.WEBDATASET] = PackedFile(shard, sha256_of(shard.path))
     if data is not None:
         files[Layout.PARQUET] = _named(parquet, f"{prefix}/data", number)
     samples = folder / f"{number:05d}-samples.parquet"
@@ -115,12 +116,11 @@ def _with_images(waiting: Sequence[tuple[dict[str, Any], str, bytes]]) -> pa.Tab
 
 
 def _named(path: Path, folder: str, number: int) -> PackedFile:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    key = f"{folder}/{number:05d}-{digest}.parquet"
-    return PackedFile(Shard(key, path, path.stat().st_size), _sha256(path))
+    key = f"{folder}/{number:05d}-{file_digest(path)}.parquet"
+    return PackedFile(Shard(key, path, path.stat().st_size), sha256_of(path))
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

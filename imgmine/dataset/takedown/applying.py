@@ -26,12 +26,11 @@ from imgmine.dataset.takedown.names import digests_table, published_under
 from imgmine.dataset.takedown.report import ReleaseChange, Report
 from imgmine.dataset.takedown.scan import ScanMode, scan_store
 from imgmine.dataset.takedown_log import Action, Draft, TakedownLog, append, named_digests, read_log, rules_of
-from imgmine.scratch import StageBusy, scratch_folder
+from imgmine.images.gated import gated_file
+from imgmine.scratch import TABLE_STAGES, StageBusy, alone_with, scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.tables import Provenance, parquet_metadata, to_parquet
 
-# The stages of an archive that publish what is rewritten here, as they hold their working folders.
-_STAGES = ("unique_files", "images", "embeddings", "nsfw_scores", "watermark_scores")
 _RECIPE = "recipe.yaml"
 
 
@@ -73,7 +72,7 @@ def apply_log(
             if is_alone:
                 take_out(store, archive, log.blocked, scratch, lambda change: notes.note_archive(store, log, change))
                 # What the gate has found already waits there, previews too.
-                (places.scratch_root / "gated" / archive).unlink(missing_ok=True)
+                gated_file(places.scratch_root, archive).unlink(missing_ok=True)
     _take_out_of_releases(store, places, log, scratch, busy)
     undone = undone_files(log)
     to_mine = archives_to_restore(store, places.mirror, undone)
@@ -178,9 +177,7 @@ def _alone_with(places: Places, archive: str, busy: list[str]) -> Iterator[bool]
     """Keep the stages of an archive from being made meanwhile; where one is being made, say so and add to `busy`."""
     with ExitStack() as held:
         try:
-            for stage in _STAGES:
-                # Emptied on the way: what a killed run has left there goes.
-                held.enter_context(scratch_folder(places.scratch_root, stage, archive))
+            held.enter_context(alone_with(places.scratch_root, TABLE_STAGES, archive))
         except StageBusy:
             busy.append(archive)
             yield False
