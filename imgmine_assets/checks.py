@@ -26,15 +26,18 @@ def warning(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(name, asset=asset, description=description)
 
 
-def result(name: str, archive: str, problems: Sequence[str], looked_at: str) -> dg.AssetCheckResult:
-    """The result of a blocking check: it passes where there are no problems. `looked_at` is as `300 records`."""
+def result(name: str, what: str, problems: Sequence[str], looked_at: str) -> dg.AssetCheckResult:
+    """The result of a blocking check of `what`, an archive or more: it passes where there are no problems.
+
+    `looked_at` is as `300 records`.
+    """
     found = f"{len(problems)} problems: {problems[0]}" if problems else "no problem"
     more = {"problems": rows_table({"problem": "string"}, [[problem] for problem in problems[:_PROBLEMS_SHOWN]])}
     return dg.AssetCheckResult(
         check_name=name,
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{archive}: {looked_at}, {found}",
+        description=f"{what}: {looked_at}, {found}",
         metadata={"number of problems": len(problems), **(more if problems else {})},
     )
 

@@ -134,10 +134,10 @@ def explain(query: str) -> None:
     from imgmine.dataset.explain import NotAQuery
     from imgmine.dataset.explain import explain as explain_query
     from imgmine.dataset.explanation_text import render
-    from imgmine.store.opening import open_store
+    from imgmine.store.opening import store_of
 
     settings: Settings = load_settings()
-    store = open_store(settings.store, settings.s3_endpoint)
+    store = store_of(settings)
     try:
         explanation = explain_query(query, store, settings.mirror, settings.archive_org)
     except NotAQuery as error:

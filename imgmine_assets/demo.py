@@ -20,7 +20,7 @@ from imgmine.demo.tagging import BY, demo_labels
 from imgmine.errors import ImgmineError
 from imgmine.settings import Settings
 from imgmine.store.base import NotInStore, Store
-from imgmine.store.opening import open_store
+from imgmine.store.opening import store_of
 from imgmine.store.publish import read_table
 from imgmine_assets.amounts import readable_bytes, readable_seconds
 from imgmine_assets.instance import open_instance
@@ -45,7 +45,7 @@ def run_demo(settings: Settings, seed: int, port: int | None) -> bool:
     root = settings.home / "demo" / f"seed-{seed}"
     click.echo("Making a miniature Internet Archive …")
     identifiers = _archives_in(root, seed)
-    refuse_to_mix(open_store(settings.store, settings.s3_endpoint), identifiers)
+    refuse_to_mix(store_of(settings), identifiers)
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     click.echo(f"{len(identifiers)} archives in Imgur's format, {readable_bytes(size)}, in {root}")
     with serve(root) as server:
@@ -104,7 +104,7 @@ def _mine_everything(settings: Settings, identifiers: list[str], truths: list[Pa
     from imgmine_assets.definitions import build_defs
 
     defs = build_defs(settings=settings)
-    store = open_store(settings.store, settings.s3_endpoint)
+    store = store_of(settings)
     with open_instance(settings) as instance:
         outcomes = []
         for number, identifier in enumerate(identifiers, start=1):

@@ -172,7 +172,7 @@ class _Progress:
 
 def _opened() -> "tuple[Settings, Store, Places]":
     from imgmine.dataset.mending import Places
-    from imgmine.store.opening import open_store
+    from imgmine.store.opening import store_of
 
     settings = load_settings()
-    return settings, open_store(settings.store, settings.s3_endpoint), Places(settings.scratch, settings.cache)
+    return settings, store_of(settings), Places(settings.scratch, settings.cache)

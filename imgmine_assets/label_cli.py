@@ -45,11 +45,11 @@ def remove(hashes: Sequence[str], word: str, by: str | None) -> None:
 def import_file(file: Path, by: str | None) -> None:
     """Label pictures from a CSV with the columns blake2b, label and value (yes, no or none); all lines or none."""
     from imgmine.dataset.labels import add_labels, read_csv
-    from imgmine.store.opening import open_store
+    from imgmine.store.opening import store_of
 
     settings = load_settings()
     labels = read_csv(file)
-    add_labels(open_store(settings.store, settings.s3_endpoint), labels, by=by)
+    add_labels(store_of(settings), labels, by=by)
     click.echo(f"{len(labels)} labels added.")
 
 
@@ -57,10 +57,10 @@ def import_file(file: Path, by: str | None) -> None:
 def list_labels() -> None:
     """Print each label, to how many pictures it applies, and to how many it does not."""
     from imgmine.dataset.labels import read_labels
-    from imgmine.store.opening import open_store
+    from imgmine.store.opening import store_of
 
     settings = load_settings()
-    log = read_labels(open_store(settings.store, settings.s3_endpoint), settings.mirror)
+    log = read_labels(store_of(settings), settings.mirror)
     for word, (yes, no) in log.counts().items():
         click.echo(f"{word}: {yes} yes, {no} no")
     click.echo(f"{log.entries} entries in the log.")
@@ -68,9 +68,9 @@ def list_labels() -> None:
 
 def _add(said: Sequence[tuple[str, str, bool | None]], by: str | None) -> None:
     from imgmine.dataset.labels import add_labels, make_label
-    from imgmine.store.opening import open_store
+    from imgmine.store.opening import store_of
 
     settings = load_settings()
     labels = [make_label(digest, word, applies=applies) for digest, word, applies in said]
-    add_labels(open_store(settings.store, settings.s3_endpoint), labels, by=by)
+    add_labels(store_of(settings), labels, by=by)
     click.echo(f"{len(labels)} labels added. To learn from them: materialize probe_model, then probe_scores.")

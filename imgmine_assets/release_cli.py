@@ -12,6 +12,7 @@ import click
 
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
+from imgmine.store.opening import store_of
 from imgmine_assets.amounts import readable_bytes
 
 
@@ -33,7 +34,8 @@ def make(recipe: Path, wanted: str | None) -> None:
     from imgmine_assets.mining import run_job
     from imgmine_assets.releases import register
 
-    settings, store = _opened()
+    settings = load_settings()
+    store = store_of(settings)
     read = read_recipe(recipe)
     version, is_there = version_to_make(store, read_inputs(store, settings.mirror, read), wanted)
     if is_there:
@@ -53,7 +55,7 @@ def list_releases() -> None:
     """Print each version: its name, images, shards and bytes."""
     from imgmine.dataset.releases.release import list_versions
 
-    _, store = _opened()
+    store = store_of(load_settings())
     versions = list_versions(store)
     for version in versions:
         _tell(store, version)
@@ -68,7 +70,8 @@ def diff(before: str, after: str) -> None:
     """Tell what came and what went between two versions, and why."""
     from imgmine.dataset.releases.diff import diff_between
 
-    settings, store = _opened()
+    settings = load_settings()
+    store = store_of(settings)
     with _scratch(settings) as scratch:
         click.echo(diff_between(store, before, after, scratch).as_text())
 
@@ -86,7 +89,8 @@ def duckdb(version: str, file: Path) -> None:
     from imgmine.dataset.releases.exports import export_duckdb
     from imgmine.dataset.releases.release import read_release
 
-    settings, store = _opened()
+    settings = load_settings()
+    store = store_of(settings)
     with _scratch(settings) as scratch:
         rows = export_duckdb(store, read_release(store, version), file, scratch)
     click.echo(f"{rows} images: duckdb -readonly {file} 'FROM samples'")
@@ -101,7 +105,8 @@ def fiftyone(version: str, folder: Path, limit: int | None) -> None:
     from imgmine.dataset.releases.exports import export_fiftyone
     from imgmine.dataset.releases.release import read_release
 
-    settings, store = _opened()
+    settings = load_settings()
+    store = store_of(settings)
     with _scratch(settings) as scratch:
         images = export_fiftyone(store, read_release(store, version), folder, scratch, limit)
     click.echo(f"{images} images. With pip install fiftyone, in Python:")
@@ -114,13 +119,6 @@ def _tell(store: Store, version: str) -> None:
     made = read_release(store, version)
     what = f"{made.images} images in {len(made.shards)} shards, {readable_bytes(made.size)}"
     click.echo(f"{version}: {made.name}, {what}: {store.uri(folder_of(version))}")
-
-
-def _opened() -> tuple[Settings, Store]:
-    from imgmine.store.opening import open_store
-
-    settings = load_settings()
-    return settings, open_store(settings.store, settings.s3_endpoint)
 
 
 @contextmanager

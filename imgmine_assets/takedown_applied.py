@@ -12,9 +12,8 @@ from imgmine.dataset.takedown.report import Report, report_keys
 from imgmine.dataset.takedown.scan import ScanMode
 from imgmine.dataset.warehouse import hide_blocked
 from imgmine.scratch import scratch_folder
-from imgmine_assets import shown
 from imgmine_assets.amounts import readable_bytes
-from imgmine_assets.checks import blocking
+from imgmine_assets.checks import blocking, result
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
@@ -116,17 +115,11 @@ def _made(folder: Path) -> Path:
 def _check(report: Report) -> dg.AssetCheckResult:
     scan = report.scan
     problems = [f"not done: {name} is being worked on" for name in report.busy]
-    problems += [] if scan is None else [*scan.found, *(f"not read: {unread}" for unread in scan.unread)]
-    looked_at = (
-        f"{scan.members} members of {scan.shards} shards, {scan.values} values" if scan is not None else "nothing"
-    )
-    return dg.AssetCheckResult(
-        check_name=_CHECK,
-        passed=report.is_complete,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{looked_at} scanned; {f'{len(problems)} problems: {problems[0]}' if problems else 'no problem'}",
-        metadata={"problems": shown.rows_table({"problem": "string"}, [[problem] for problem in problems[:20]])},
-    )
+    if scan is None:
+        return result(_CHECK, "the store", [*problems, "nothing was scanned"], "nothing")
+    problems += [*scan.found, *(f"not read: {unread}" for unread in scan.unread)]
+    looked_at = f"{scan.members} members of {scan.shards} shards and {scan.values} values scanned"
+    return result(_CHECK, "the store", problems, looked_at)
 
 
 def _observe(context: dg.AssetExecutionContext, report: Report) -> None:

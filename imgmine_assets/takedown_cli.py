@@ -11,6 +11,7 @@ import click
 
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
+from imgmine.store.opening import store_of
 
 
 @click.group()
@@ -67,7 +68,8 @@ def add(
     if not given:
         raise click.UsageError("Nothing is named: give --hash, --url, --media-id, --domain or --list.")
     values = tuple(dict.fromkeys(value for found in by_kind.values() for value in found))
-    settings, store = _opened()
+    settings = load_settings()
+    store = store_of(settings)
     named = names.published_under(store, settings.mirror, rules_of(values), named_digests(values))
     _tell_named(len(named.digests), named.archives)
     if urls and not named.digests:
@@ -93,7 +95,8 @@ def undo(entry: int, reason: str, by: str | None) -> None:
     """Take back an entry of the log. What an earlier apply has removed comes back with the next, if it is archived."""
     from imgmine.dataset.takedown_log import append, undo_of
 
-    settings, store = _opened()
+    settings = load_settings()
+    store = store_of(settings)
     added = append(store, undo_of(entry, reason), by=by)
     click.echo(f"Entry {added.number} takes back entry {entry}: {added.hash}")
     _take_out_of_listings(store, settings)
@@ -106,7 +109,7 @@ def list_entries(values: bool) -> None:
     """Print the log, after checking that no entry of it was changed."""
     from imgmine.dataset.takedown_log import Action, read_log
 
-    _, store = _opened()
+    store = store_of(load_settings())
     log = read_log(store)
     for entry in log.entries:
         what = entry.kind.replace("_", " ") if entry.action is Action.ADD else f"{entry.action} of {entry.of}"
@@ -139,7 +142,8 @@ def apply(scan: str, drop_raw: bool, no_mine: bool) -> None:
     from imgmine_assets.instance import open_instance
     from imgmine_assets.mining import mine, run_job
 
-    settings, store = _opened()
+    settings = load_settings()
+    store = store_of(settings)
     defs = build_defs(settings=settings)
     config = {"ops": {"takedown_applied": {"config": {"scan": scan, "drop_raw": drop_raw}}}}
     failed = False
@@ -183,10 +187,3 @@ def _take_out_of_listings(store: Store, settings: Settings) -> None:
 
     with scratch_folder(settings.scratch, "takedown", "warehouse") as scratch:
         hide_blocked(store, settings.mirror, scratch)
-
-
-def _opened() -> tuple[Settings, Store]:
-    from imgmine.store.opening import open_store
-
-    settings = load_settings()
-    return settings, open_store(settings.store, settings.s3_endpoint)

@@ -24,7 +24,7 @@ from imgmine.archives.imgur import classify_url
 from imgmine.dataset.archives import MANIFESTS
 from imgmine.dataset.labels import Saying, sayings_of
 from imgmine.dataset.publishing import DATASET
-from imgmine.dataset.relations import archive_table, archives_in, connect, dataset_table
+from imgmine.dataset.relations import archives_in, connect, dataset_table, view_archive_tables
 from imgmine.dataset.takedown_log import Entry, TakedownLog, read_log
 from imgmine.decisions import ImageDecision, RecordDecision, ScoreDecision
 from imgmine.errors import ImgmineError
@@ -229,8 +229,7 @@ def explain(text: str, store: Store, mirror_folder: Path, archive_org: str) -> E
     mined = archives_in(folders["records"])
     known = {*mined, *(path.name.removesuffix(".json") for path in manifests.glob("*.json"))}
     with connect() as connection:
-        for table in _SEARCHED:
-            connection.execute(f"CREATE VIEW {table} AS {archive_table(table, folders[table])}")
+        view_archive_tables(connection, {table: folders[table] for table in _SEARCHED})
         connection.execute(f"CREATE VIEW ownership AS {dataset_table('ownership', folders[DATASET])}")
         log = read_log(store)
         library = _Library(connection, store, mirror_folder, archive_org.rstrip("/"), log.blocked)

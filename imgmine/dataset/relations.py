@@ -51,20 +51,30 @@ def connect(database: Path | None = None, *, read_only: bool = False, memory: st
     return connection
 
 
-def archive_table(table: str, folder: Path) -> str:
-    """Return a SELECT of one of `ARCHIVE_TABLES` over every archive in `folder`; `archive` is always its first column.
+def archive_table(table: str, folder: Path, archives: Collection[str] | None = None) -> str:
+    """Return a SELECT of one of `ARCHIVE_TABLES` over the archives in `folder`; `archive` is always its first column.
 
-    Archives that come or go later are seen too, except that a folder without any gives an empty table for good.
+    Over all of them where `archives` is None: those that come or go later are seen too, except that a folder without
+    any gives an empty table for good.
     """
     schema = ARCHIVE_TABLES[table]
     own_archive = "archive" in schema.names
-    if not _has_parts(folder):
+    if not (_has_parts(folder) if archives is None else archives):
         return _empty(schema) if own_archive else _empty(pa.schema([pa.field("archive", pa.string()), *schema]))
     columns = ", ".join(_quoted_name(name) for name in schema.names)
-    source = f"read_parquet({_quoted(_escaped(folder.resolve()) + '/*' + _PARQUET)}, filename = true)"
+    parts = _escaped(folder.resolve())
+    names = ["*"] if archives is None else [_escaped(Path(name)) for name in sorted(archives)]
+    files = ", ".join(_quoted(f"{parts}/{name}{_PARQUET}") for name in names)
+    source = f"read_parquet([{files}], filename = true)"
     if own_archive:
         return f"SELECT {columns} FROM {source}"
     return f"SELECT left(parse_filename(filename), -{len(_PARQUET)}) AS archive, {columns} FROM {source}"
+
+
+def view_archive_tables(connection: duckdb.DuckDBPyConnection, folders: Mapping[str, Path]) -> None:
+    """Make a view of each of these `ARCHIVE_TABLES`, which lie in these folders, over all archives."""
+    for table, folder in folders.items():
+        connection.execute(f"CREATE VIEW {table} AS {archive_table(table, folder)}")
 
 
 def dataset_table(table: str, folder: Path) -> str:

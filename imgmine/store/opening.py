@@ -5,6 +5,7 @@ Where the address comes from is in `imgmine.settings`.
 
 from pathlib import Path
 
+from imgmine.settings import Settings
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
 
@@ -20,3 +21,8 @@ def open_store(url: str, s3_endpoint: str | None = None) -> Store:
 
     bucket, _, prefix = url.removeprefix("s3://").strip("/").partition("/")
     return S3Store(bucket, prefix, s3_endpoint)
+
+
+def store_of(settings: Settings) -> Store:
+    """Return the store that the settings name."""
+    return open_store(settings.store, settings.s3_endpoint)

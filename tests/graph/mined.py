@@ -17,7 +17,7 @@ from imgmine.demo.server import ArchiveServer, serve
 from imgmine.demo.tagging import BY, demo_labels
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
-from imgmine.store.opening import open_store
+from imgmine.store.opening import store_of
 from imgmine.store.publish import content_digest
 from imgmine_assets.definitions import build_defs
 from imgmine_assets.mining import Outcome, mine, run_job
@@ -54,7 +54,7 @@ class Workplace:
         """Do what the demo does: mine, fit the mixture, label, fit the probes, score, make the statistics."""
         truths = [self.server.root / TRUTH_FOLDER / f"{archive}.json" for archive in archives]
         outcomes = [*self.mine(archives), self.run("fit_gmm")]
-        store = open_store(self.settings.store, self.settings.s3_endpoint)
+        store = store_of(self.settings)
         add_labels(store, _good_or_not(truths), by=BY, at=_LABELLED)
         outcomes.append(self.run("fit_probe"))
         outcomes += [self.run("score_archive", archive) for archive in archives]

@@ -18,7 +18,7 @@ from imgmine.demo.exchanges import Kind
 from imgmine.demo.server import ArchiveServer, serve
 from imgmine.settings import load_settings
 from imgmine.store.base import Store
-from imgmine.store.opening import open_store
+from imgmine.store.opening import open_store, store_of
 from imgmine_assets.partitions import add_archives
 from tests.graph.mined import NO_WATERMARKS, Workplace
 from tests.graph.small_disks import small_disk
@@ -62,7 +62,7 @@ class Mining:
 
     @property
     def store(self) -> Store:
-        return open_store(self.work.settings.store, self.work.settings.s3_endpoint)
+        return store_of(self.work.settings)
 
     def fails(self, step: str, *said: str) -> None:
         """Mine; see that it fails at the step, at once, with these words, and that what was published is whole."""
@@ -127,7 +127,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versions]:
             home.mkdir()
             with mining(home, servers[-1]) as work:
                 assert mine(work, archive.identifier).success
-                published.append(contents_of(open_store(work.settings.store)))
+                published.append(contents_of(store_of(work.settings)))
         before, now = published
         yield Versions(archive.identifier, (servers[0], servers[1]), folder / "home before", before, now)
 

@@ -13,8 +13,6 @@ from imgmine.demo.archives import make_archives
 from imgmine.demo.exchanges import Kind
 from tests.graph.mined import Workplace, workplace
 
-pytestmark = pytest.mark.xdist_group("reports")
-
 REPORT = dg.AssetKey("report_funnel")
 
 

@@ -14,7 +14,7 @@ from imgmine.dataset.warehouse import open_warehouse
 from imgmine.demo.archives import make_archives
 from imgmine.demo.exchanges import Kind
 from imgmine.store.base import Store
-from imgmine.store.opening import open_store
+from imgmine.store.opening import store_of
 from imgmine.store.publish import read_table
 from imgmine_assets.mining import Outcome
 from tests.graph.killed_runs import mining
@@ -37,11 +37,7 @@ class Mined:
 
     @property
     def store(self) -> Store:
-        return store_of(self.work)
-
-
-def store_of(work: Workplace) -> Store:
-    return open_store(work.settings.store, work.settings.s3_endpoint)
+        return store_of(self.work.settings)
 
 
 def set_credentials(server: S3Server, patch: pytest.MonkeyPatch) -> None:
@@ -172,7 +168,7 @@ def test_a_server_that_dies_in_the_middle_of_a_shard_and_comes_back_costs_nothin
             [outcome] = work.mine([archive])
             assert outcome.reason == ""
             assert len(cuts) == 1
-            assert mined_alone(store_of(work), archive) == mined_alone(in_folder.store, archive)
+            assert mined_alone(store_of(work.settings), archive) == mined_alone(in_folder.store, archive)
 
 
 def test_after_a_power_cut_nothing_is_half_published_and_the_next_run_finishes(
@@ -194,12 +190,12 @@ def test_after_a_power_cut_nothing_is_half_published_and_the_next_run_finishes(
             command.kill()
         own_server.restart()
 
-        found = contents(store_of(work))
+        found = contents(store_of(work.settings))
         assert found.items() <= whole.items()
         assert sorted({key.split("/")[0] for key in found}) == ["files", "manifests"]
         assert not any(key.endswith(".parquet") for key in found)
 
         [outcome] = work.mine([archive])
         assert outcome.reason == ""
-        assert mined_alone(store_of(work), archive) == whole
+        assert mined_alone(store_of(work.settings), archive) == whole
         assert [path for path in work.settings.scratch.glob("*/*") if path.suffix != ".lock"] == []

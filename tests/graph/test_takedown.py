@@ -11,7 +11,7 @@ from imgmine.dataset.explain import explain
 from imgmine.dataset.explanation_text import short_answer
 from imgmine.dataset.takedown.names import published_under, url_value
 from imgmine.dataset.takedown_log import Action, Draft, Kind, append, rules_of, undo_of
-from imgmine.store.opening import open_store
+from imgmine.store.opening import store_of
 from imgmine.store.publish import read_table
 from imgmine_assets.mining import run_job
 from imgmine_assets.partitions import add_archives, archives
@@ -49,7 +49,7 @@ def digests(work: Workplace, *tables: str) -> dict[str, str]:
 def test_out_of_everything_not_back_by_mining_and_back_by_an_undo(
     mined: MinedDemo, work: Workplace, defs: dg.Definitions
 ) -> None:
-    store = open_store(work.settings.store)
+    store = store_of(work.settings)
     archive = mined.identifiers[0]
     add_archives(work.instance, mined.identifiers)
 

@@ -25,7 +25,7 @@ from imgmine_assets.mining import run_job
 from imgmine_assets.ui import free_port, running_ui
 from tests.graph.ui_client import UiClient
 
-pytestmark = [pytest.mark.xdist_group("ui"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 CHAIN = ("raw_archives", "unique_files", "images", "embeddings")
 CHECKS = {

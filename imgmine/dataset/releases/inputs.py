@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from imgmine import __version__
 from imgmine.cores import usable_cores
-from imgmine.dataset.relations import ARCHIVE_TABLES as SCHEMAS
 from imgmine.dataset.relations import archive_table, dataset_table
 from imgmine.dataset.releases.recipe import NearDuplicates, Recipe
 from imgmine.dataset.takedown_log import TakedownLog, read_log
@@ -98,7 +97,7 @@ class Inputs:
     def relations_of(self, archives: Sequence[str]) -> dict[str, str]:
         """Return a SELECT of each table over these archives alone, by name."""
         return {
-            table: archives_table(table, folder, [name for name in archives if name in self.tables[table]])
+            table: archive_table(table, folder, [name for name in archives if name in self.tables[table]])
             for table, folder in self.folders.items()
         }
 
@@ -151,16 +150,6 @@ def read_inputs(store: Store, mirror_folder: Path, recipe: Recipe) -> Inputs:
         uncovered=_uncovered(over_all, tables["files"]),
         seen=seen,
     )
-
-
-def archives_table(table: str, folder: Path, archives: Sequence[str]) -> str:
-    """Return a SELECT of a table over some of the archives in `folder`; `archive` is its first column."""
-    if not archives:
-        return archive_table(table, folder / "none")
-    columns = ", ".join(SCHEMAS[table].names)
-    paths = ", ".join("'" + str(folder / f"{name}.parquet").replace("'", "''") + "'" for name in archives)
-    name = f"left(parse_filename(filename), -{len('.parquet')}) AS archive"
-    return f"SELECT {name}, {columns} FROM read_parquet([{paths}], filename = true)"
 
 
 def _require(recipe: Recipe, tables: Mapping[str, Mapping[str, str]]) -> None:

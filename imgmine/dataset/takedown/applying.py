@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from imgmine.archives import part_file
 from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
-from imgmine.dataset.relations import ARCHIVE_TABLES, archive_table, connect
+from imgmine.dataset.relations import ARCHIVE_TABLES, connect, view_archive_tables
 from imgmine.dataset.releases.release import RELEASES, Release, list_versions, read_release
 from imgmine.dataset.releases.rewriting import shards_with
 from imgmine.dataset.releases.rewriting import take_out as take_out_of_release
@@ -161,9 +161,8 @@ def stored_of(store: Store, mirror_folder: Path, digests: Collection[bytes]) -> 
 
 def _asked(store: Store, mirror_folder: Path, select: str, digests: Collection[bytes]) -> set[Any]:
     with connect() as connection:
-        for table in ("records", "files"):
-            folder = store.mirror(table, ".parquet", mirror_folder)
-            connection.execute(f"CREATE VIEW {table} AS {archive_table(table, folder)}")
+        folders = {table: store.mirror(table, ".parquet", mirror_folder) for table in ("records", "files")}
+        view_archive_tables(connection, folders)
         connection.register("those", digests_table(digests))
         return {value for (value,) in connection.execute(f"SELECT DISTINCT * FROM ({select})").fetchall()}
 

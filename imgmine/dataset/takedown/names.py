@@ -16,7 +16,7 @@ import pyarrow as pa
 from imgmine.archives.blocked import Blocklist, HashKind
 from imgmine.archives.hash_lists import HashListError, read_blocklist
 from imgmine.dataset.blocklist import listed_files
-from imgmine.dataset.relations import archive_table, connect
+from imgmine.dataset.relations import connect, view_archive_tables
 from imgmine.dataset.takedown_log import HASHES, Rules, TakedownError, host_of
 from imgmine.store.base import Store
 from imgmine.store.tables import DIGEST
@@ -136,9 +136,8 @@ def published_under(
     pictures = Blocklist.of((HashKind.PDQ, each) for each in rules.pdq)
     near = {each.blake2b for each in listed_files(store, mirror_folder, pictures)}
     with connect(memory=_MEMORY) as connection:
-        for table in ("records", "files"):
-            folder = store.mirror(table, ".parquet", mirror_folder)
-            connection.execute(f"CREATE VIEW {table} AS {archive_table(table, folder)}")
+        folders = {table: store.mirror(table, ".parquet", mirror_folder) for table in ("records", "files")}
+        view_archive_tables(connection, folders)
         found = (
             set(digests)
             | near
