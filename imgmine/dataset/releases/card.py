@@ -3,6 +3,7 @@
 Its front matter is what the Hugging Face hub reads.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from imgmine.dataset.releases.selection import RULE_MEANINGS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LARGER = ((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"))
+
+_CORRECTED = re.compile(r"\A\*\*Taken out after this release was made: [^\n]*\n\n")
 
 _LIMITS = """\
 - The pictures are what people uploaded to a public host and what a crawler found of it: no sample of anything.
@@ -61,6 +64,17 @@ def card(release: Release, recipe: Recipe, diff: Diff | None) -> str:
     if diff is not None:
         parts.append(diff.as_text(examples=False).replace("# From", "## From", 1))
     return "\n".join(part for part in parts if part)
+
+
+def corrected_card(text: str, release: Release) -> str:
+    """Return a card with how many images a take-down has left of the release under its title. All else stays."""
+    said = (
+        f"**Taken out after this release was made: {release.taken_out:,}. Images that are left: {release.images:,}.** "
+        "What else is counted here is of the release as it was made.\n"
+    )
+    title = f", {release.version}\n\n"
+    head, found, rest = text.partition(title)
+    return head + found + said + "\n" + _CORRECTED.sub("", rest) if found else text
 
 
 def _front_matter(release: Release, recipe: Recipe) -> str:

@@ -22,6 +22,7 @@ from imgmine.dataset.releases.inputs import Inputs, read_inputs
 from imgmine.dataset.releases.packing import PackedFile, pack, sha256_of
 from imgmine.dataset.releases.recipe import Recipe
 from imgmine.dataset.releases.release import (
+    CARD,
     Release,
     ReleaseRefused,
     ReleaseShard,
@@ -310,7 +311,7 @@ def _put_documents(store: Store, release: Release, recipe: Recipe, diff: Diff | 
         store.put_file(key, diff.rows)
         documents["diff.parquet"] = StoredFile(key, diff.rows.stat().st_size, sha256_of(diff.rows))
     texts["croissant.json"] = croissant(release, recipe)
-    texts["README.md"] = card(release, recipe, diff).encode()
+    texts[CARD] = card(release, recipe, diff).encode()
     for name, data in texts.items():
         key = f"{folder_of(release.version)}/{name}"
         store.put_bytes(key, data)

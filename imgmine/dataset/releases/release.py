@@ -13,6 +13,7 @@ from imgmine.errors import PersonNeeded
 from imgmine.store.base import NotInStore, Store
 
 RELEASES = "releases"
+CARD = "README.md"
 FORMAT = 1
 
 _VERSION = re.compile(r"v([1-9]\d{0,8})")

@@ -3,6 +3,7 @@
 A release never changes otherwise. What is to be taken out is the log of take-downs' business.
 """
 
+import hashlib
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from imgmine.dataset.releases.card import corrected_card
 from imgmine.dataset.releases.exports import pictures_of
 from imgmine.dataset.releases.gathering import GatheredShard, Picture
 from imgmine.dataset.releases.packing import SAMPLES_FILE, pack
 from imgmine.dataset.releases.recipe import Layout
 from imgmine.dataset.releases.release import (
+    CARD,
     Release,
     ReleaseShard,
     StoredFile,
@@ -57,7 +60,7 @@ def shards_with(store: Store, release: Release, blocked: Collection[bytes], scra
 def take_out(
     store: Store, release: Release, blocked: Collection[bytes], scratch: Path
 ) -> tuple[Release, list[Rewritten]]:
-    """Put the release's affected shards again without these files, then `release.json`, and remove the former shards.
+    """Put the release's affected shards again without these files, its card, then `release.json`; former shards go.
 
     The shards are as they would be had the images never been in them. Killed at any point, it can be run again: until
     `release.json` is put, the release is as it was. Returns the release as it is now, and what was rewritten.
@@ -78,9 +81,18 @@ def take_out(
         taken_out=release.taken_out + sum(len(change.taken) for change in rewritten),
     )
     if rewritten:
+        now = _with_corrected_card(store, now)
         store.put_bytes(release_key(release.version), release_json(now))
     remove_unnamed(store, now)
     return now, rewritten
+
+
+def _with_corrected_card(store: Store, release: Release) -> Release:
+    key = release.documents[CARD].key
+    data = corrected_card(store.get_bytes(key).decode(), release).encode()
+    store.put_bytes(key, data)
+    document = StoredFile(key, len(data), hashlib.sha256(data).hexdigest())
+    return replace(release, documents={**release.documents, CARD: document})
 
 
 def remove_unnamed(store: Store, release: Release) -> None:

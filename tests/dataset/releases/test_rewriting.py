@@ -1,12 +1,13 @@
 """Images are taken out of the shards that hold them, and of those only; a killed run leaves the release readable."""
 
+import hashlib
 import io
 import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from imgmine.dataset.releases.release import read_release
+from imgmine.dataset.releases.release import CARD, read_release
 from imgmine.dataset.releases.rewriting import take_out
 from imgmine.store.local import LocalStore
 from tests.dataset.releases.conftest import PICTURES, VIDEO
@@ -43,6 +44,20 @@ def test_only_the_shards_that_hold_them_are_written_again(mined: LocalStore, tmp
     assert take_out(mined, now, [out.digest, VIDEO], tmp_path / "out") == (now, [])
 
 
+def test_the_card_says_how_many_are_left_and_is_the_one_that_is_named(mined: LocalStore, tmp_path: Path) -> None:
+    release = make(mined, recipe_of(), tmp_path).release
+    made = mined.get_bytes(f"{V1}{CARD}").decode()
+    for count, digest in enumerate([PICTURES[EARLY][0].digest, PICTURES[LATE][0].digest], 1):
+        release, _ = take_out(mined, release, [digest], tmp_path / "out")
+        assert release.taken_out == count
+        card = mined.get_bytes(f"{V1}{CARD}")
+        assert hashlib.sha256(card).hexdigest() == release.documents[CARD].sha256
+        assert len(card) == release.documents[CARD].size
+        added = [line for line in card.decode().splitlines() if line and line not in made.splitlines()]
+        assert len(added) == 1
+        assert f"was made: {count}. Images that are left: {release.images}.**" in added[0]
+
+
 def test_a_shard_is_as_if_the_image_had_never_been_in_it(mined: LocalStore, tmp_path: Path) -> None:
     pictures = PICTURES[LATE]
     whole = make(mined, recipe_of(archives=[LATE]), tmp_path).release
@@ -71,4 +86,4 @@ def test_a_take_down_that_is_killed_at_any_change_can_be_run_again(mined: LocalS
             break
         take_out(mined, read_release(mined, "v1"), digests, tmp_path / "out")
         assert contents(mined, V1) == whole
-    assert dies_at == 8  # three files, release.json, three former files
+    assert dies_at == 9  # three files, the card, release.json, three former files
