@@ -26,6 +26,7 @@ from imgmine_assets.probe_model import probe_model
 from imgmine_assets.probe_scores import probe_scores
 from imgmine_assets.raw_archives import raw_archives
 from imgmine_assets.releases import releases
+from imgmine_assets.remove_deleted import remove_deleted
 from imgmine_assets.takedown_applied import takedown_applied
 from imgmine_assets.unique_files import build_unique_files
 from imgmine_assets.watermark_scores import watermark_scores_of
@@ -35,6 +36,7 @@ from resources.decoders import DecodersResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
+from sensors.deleted_partitions import deleted_partitions
 from sensors.killed_runs import killed_runs
 from sensors.new_archives import build_new_archives
 from sensors.schedules import daily_failures, daily_statistics
@@ -105,8 +107,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             takedown_applied,
         ],
         asset_checks=[no_archive_left_failed],
-        jobs=[*ALL_JOBS],
-        sensors=[build_new_archives(settings.discover_runs_per_tick), killed_runs],
+        jobs=[*ALL_JOBS, remove_deleted],
+        sensors=[build_new_archives(settings.discover_runs_per_tick), killed_runs, deleted_partitions],
         schedules=[daily_statistics, daily_failures],
         resources={**build_resources(settings), "dbt": dbt, **(resource_overrides or {})},
         executor=one_process,

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from imgmine.dataset.mending import Places
 
-_ENDED = ("SUCCESS", "FAILURE", "CANCELED")
-
 
 @click.command()
 @click.argument("archives", nargs=-1, metavar="[ARCHIVE…]")
@@ -39,6 +37,7 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
     from imgmine_assets.dead_runs import end_dead_runs
     from imgmine_assets.instance import open_instance
     from imgmine_assets.partitions import archives as partitions
+    from imgmine_assets.under_way import run_under_way
 
     _check_names(archives)
     settings, store, places = _opened()
@@ -52,7 +51,7 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
         chosen = sorted(set(archives) or known | archives_to_see(store, places))
 
         def is_busy(archive: str) -> bool:
-            busy = _run_under_way(instance, archive) is not None
+            busy = run_under_way(instance, archive) is not None
             if busy and archive not in skipped:
                 skipped.append(archive)
             return busy
@@ -134,20 +133,12 @@ def _check_names(archives: Sequence[str]) -> None:
             raise click.UsageError(str(error)) from error
 
 
-def _run_under_way(instance: "dg.DagsterInstance", archive: str) -> "dg.DagsterRun | None":
-    """Return a run of the archive that waits or is at work."""
-    import dagster as dg
-
-    statuses = [status for status in dg.DagsterRunStatus if status.value not in _ENDED]
-    found = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": archive}, statuses=statuses), limit=1)
-    return found[0] if found else None
-
-
 def _refuse_if_under_way(instance: "dg.DagsterInstance", archive: str) -> None:
     from imgmine_assets.dead_runs import end_dead_runs
+    from imgmine_assets.under_way import run_under_way
 
     end_dead_runs(instance)
-    run = _run_under_way(instance, archive)
+    run = run_under_way(instance, archive)
     if run is not None:
         raise click.ClickException(f"{archive}: run {run.run_id} is under way. Wait for it, or end it; then run again.")
 
