@@ -18,7 +18,7 @@ from imgmine_assets.amounts import readable_bytes
 if TYPE_CHECKING:
     import dagster as dg
 
-    from imgmine.dataset.mending import Places
+    from imgmine.places import Places
 
 
 @click.command()
@@ -162,7 +162,7 @@ class _Progress:
 
 
 def _opened() -> "tuple[Settings, Store, Places]":
-    from imgmine.dataset.mending import Places
+    from imgmine.places import Places
     from imgmine.store.opening import store_of
 
     settings = load_settings()

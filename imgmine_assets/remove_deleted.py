@@ -4,8 +4,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from imgmine.dataset.mending import Places
 from imgmine.dataset.removing import remove_archive
+from imgmine.places import Places
 from imgmine_assets.amounts import readable_bytes
 from imgmine_assets.dead_runs import end_dead_runs
 from imgmine_assets.failures import explained

@@ -6,11 +6,12 @@ from pathlib import Path
 import dagster as dg
 
 from imgmine.dataset.publishing import remove_former_ownership
-from imgmine.dataset.takedown.applying import Places, apply_log
+from imgmine.dataset.takedown.applying import apply_log
 from imgmine.dataset.takedown.from_lists import note_listed
 from imgmine.dataset.takedown.report import Report, report_keys
 from imgmine.dataset.takedown.scan import ScanMode
 from imgmine.dataset.warehouse import hide_blocked
+from imgmine.places import Places
 from imgmine.scratch import scratch_folder
 from imgmine_assets.amounts import readable_bytes
 from imgmine_assets.checks import blocking, result
@@ -78,7 +79,8 @@ def takedown_applied(
 
         report = apply_log(
             opened,
-            Places(warehouse.mirror_folder, store.scratch_root, Path(archive_org.cache)),
+            warehouse.mirror_folder,
+            Places(store.scratch_root, Path(archive_org.cache)),
             scratch,
             scan=ScanMode(config.scan),
             drop_raw=config.drop_raw,

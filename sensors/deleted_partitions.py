@@ -8,8 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from imgmine.dataset.mending import Places
 from imgmine.dataset.removing import data_of
+from imgmine.places import Places
 from imgmine_assets.partitions import archives
 from imgmine_assets.remove_deleted import remove_deleted
 from resources.archive_org import ArchiveOrgResource

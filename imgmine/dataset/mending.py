@@ -23,6 +23,7 @@ from imgmine.dataset.doctor import (
     unknown,
 )
 from imgmine.images.gated import gated_file, gated_folder
+from imgmine.places import Places
 from imgmine.scratch import STAGES, StageBusy, alone_with, left_behind, scratch_folder
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import out_of_date, read_table
@@ -30,14 +31,6 @@ from imgmine.store.tables import parquet_metadata, table_key
 
 _ARCHIVES_KEY = table_key("dataset", "archives")
 _STATISTICS = "Launch the job statistics"
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """What this machine keeps: working folders of stages, and fetched archives."""
-
-    scratch_root: Path
-    cache: Path
 
 
 @dataclass(frozen=True, slots=True)

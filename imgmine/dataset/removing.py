@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from imgmine.archives.cache import forget
 from imgmine.dataset.doctor import TABLES
-from imgmine.dataset.mending import Places
 from imgmine.images.gated import gated_file
+from imgmine.places import Places
 from imgmine.scratch import STAGES, alone_with
 from imgmine.store.base import Store, StoredObject
 from imgmine.store.tables import manifest_key, table_key

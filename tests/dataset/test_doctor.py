@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgmine.dataset.doctor import Kind, examine
-from imgmine.dataset.mending import Diagnosis, Places, archives_to_see, make_round, see_to_dataset
+from imgmine.dataset.mending import Diagnosis, archives_to_see, make_round, see_to_dataset
 from imgmine.dataset.takedown.archive import take_out
+from imgmine.places import Places
 from imgmine.scratch import STAGES, alone_with
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import fingerprint, read_table, unchanged

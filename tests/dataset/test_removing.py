@@ -5,9 +5,9 @@ import pytest
 
 from imgmine.archives.cache import in_use
 from imgmine.dataset.doctor import Kind, archives_in, examine
-from imgmine.dataset.mending import STAGES, Places
 from imgmine.dataset.removing import data_of, remove_archive
-from imgmine.scratch import StageBusy, alone_with
+from imgmine.places import Places
+from imgmine.scratch import STAGES, StageBusy, alone_with
 from imgmine.store.local import LocalStore
 from tests.dataset.small_store import Entry
 from tests.dataset.takedown.stored import DyingStore, Killed, contents, put_stored

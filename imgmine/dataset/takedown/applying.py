@@ -6,7 +6,6 @@ How one archive is changed is `archive`'s; how a release is, `imgmine.dataset.re
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from imgmine.dataset.takedown.report import ReleaseChange, Report
 from imgmine.dataset.takedown.scan import ScanMode, scan_store
 from imgmine.dataset.takedown_log import Action, Draft, TakedownLog, append, named_digests, read_log, rules_of
 from imgmine.images.gated import gated_file
+from imgmine.places import Places
 from imgmine.scratch import TABLE_STAGES, StageBusy, alone_with, scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.tables import Provenance, parquet_metadata, to_parquet
@@ -34,17 +34,9 @@ from imgmine.store.tables import Provenance, parquet_metadata, to_parquet
 _RECIPE = "recipe.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where things lie on this machine: copies of a remote store's tables, what stages leave, the archive cache."""
-
-    mirror: Path
-    scratch_root: Path
-    cache: Path
-
-
 def apply_log(
     store: Store,
+    mirror_folder: Path,
     places: Places,
     scratch: Path,
     *,
@@ -61,9 +53,9 @@ def apply_log(
     counts archives, `scan_progress` bytes. Whatever kills it, a second run finishes; one that has nothing to do changes
     nothing.
     """
-    log = note_found(store, places.mirror)
+    log = note_found(store, mirror_folder)
     since = notes.reported_before(store, log)
-    affected = archives_with(store, places.mirror, log.blocked)
+    affected = archives_with(store, mirror_folder, log.blocked)
     busy: list[str] = []
     for done, archive in enumerate(affected):
         if progress is not None:
@@ -75,14 +67,14 @@ def apply_log(
                 gated_file(places.scratch_root, archive).unlink(missing_ok=True)
     _take_out_of_releases(store, places, log, scratch, busy)
     undone = undone_files(log)
-    to_mine = archives_to_restore(store, places.mirror, undone)
+    to_mine = archives_to_restore(store, mirror_folder, undone)
     for archive in to_mine:
         with _alone_with(places, archive, busy) as is_alone:
             if is_alone:
                 have_made_again(store, archive)
     _take_out_of_near_duplicates(store, log)
     for table in (*ARCHIVE_TABLES, SKETCHES):
-        store.mirror(table, ".parquet", places.mirror)  # what is gone goes from the copies too
+        store.mirror(table, ".parquet", mirror_folder)  # what is gone goes from the copies too
     follow()
     all_notes = [change for archive in affected for change in notes.noted_of_archive(store, archive)]
     raw_kept, raw_dropped = _raw_files(places.cache, all_notes, drop_raw)
@@ -100,7 +92,7 @@ def apply_log(
         busy=sorted(set(busy)),
         to_mine=to_mine,
         undone=len(undone),
-        restored=len(undone & stored_of(store, places.mirror, undone)),
+        restored=len(undone & stored_of(store, mirror_folder, undone)),
         scan=scanned,
     )
     if log.entries:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgmine.dataset.takedown.applying import Places, apply_log
+from imgmine.dataset.takedown.applying import apply_log
 from imgmine.dataset.takedown.names import hash_values, published_under, url_value
 from imgmine.dataset.takedown.report import Report
 from imgmine.dataset.takedown.scan import ScanMode, scan_store
@@ -24,6 +24,7 @@ from imgmine.dataset.takedown_log import (
     undo_of,
 )
 from imgmine.decisions import RecordDecision
+from imgmine.places import Places
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store, StoreError
 from imgmine.store.local import LocalStore
@@ -41,7 +42,7 @@ ARCHIVES = {"first": FIRST, "second": SECOND, "third": THIRD}
 
 
 def places(folder: Path) -> Places:
-    return Places(folder / "mirror", folder / "scratch", folder / "cache")
+    return Places(folder / "scratch", folder / "cache")
 
 
 def fill(store: Store) -> None:
@@ -57,7 +58,7 @@ def block(store: Store, mirror: Path, *values: str) -> None:
 def applied(store: Store, folder: Path, mode: ScanMode = ScanMode.FULL, *, drop_raw: bool = False) -> Report:
     scratch = folder / "apply"
     scratch.mkdir(parents=True, exist_ok=True)
-    return apply_log(store, places(folder), scratch, scan=mode, drop_raw=drop_raw)
+    return apply_log(store, folder / "mirror", places(folder), scratch, scan=mode, drop_raw=drop_raw)
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,14 @@ import pytest
 
 from imgmine.archives.blocked import Blocklist, HashKind, named
 from imgmine.dataset.blocklist import Listed, are_pictures_as_listed, is_as_listed, listed_files
-from imgmine.dataset.takedown.applying import Places, apply_log
+from imgmine.dataset.takedown.applying import apply_log
 from imgmine.dataset.takedown.from_lists import note_listed
 from imgmine.dataset.takedown.mining import blocklist_of
 from imgmine.dataset.takedown.names import list_values, published_under
 from imgmine.dataset.takedown_log import Kind, read_log, rules_of, undo_of
 from imgmine.dataset.takedown_log import append as append_to_log
 from imgmine.images.pdq_index import PdqIndex
+from imgmine.places import Places
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import read_table
 from tests.dataset.small_store import Entry, digest, list_hashes
@@ -83,7 +84,7 @@ def test_a_later_list_takes_the_bytes_out_and_keeps_them_out(kind, store, tmp_pa
         (SHARED.digest,),
     )
     (tmp_path / "apply").mkdir()
-    report = apply_log(store, Places(mirror, tmp_path / "scratch", tmp_path / "cache"), tmp_path / "apply")
+    report = apply_log(store, mirror, Places(tmp_path / "scratch", tmp_path / "cache"), tmp_path / "apply")
     assert report.is_complete
     after = contents(store)
     assert not any(payload_of(SHARED.payload) in data for data in after.values())
