@@ -165,12 +165,17 @@ def _read_table(store: Store, archive: str, name: str, read: _Read, *, whole: bo
     read.there.add(name)
     wanted = _READ.get(name, ("blake2b",))
     try:
-        with pq.ParquetFile(pa.PythonFile(source, mode="r"), pre_buffer=True) as table:
+        # By this thread alone, as `from_parquet` does and for its reason.
+        with pq.ParquetFile(pa.PythonFile(source, mode="r"), pre_buffer=False) as table:
             raw = table.metadata.metadata or {}
             metadata = {key.decode(): value.decode() for key, value in raw.items() if not key.startswith(b"ARROW:")}
             unlike = _unlike(table.schema_arrow, TABLES[name])
-            rows = None if set(wanted) - set(table.schema_arrow.names) else table.read(columns=list(wanted))
-            for _ in table.iter_batches(batch_size=1 << 12) if whole else ():
+            rows = (
+                None
+                if set(wanted) - set(table.schema_arrow.names)
+                else table.read(columns=list(wanted), use_threads=False)
+            )
+            for _ in table.iter_batches(batch_size=1 << 12, use_threads=False) if whole else ():
                 pass
     except NotInStore:  # removed meanwhile
         read.there.discard(name)

@@ -22,7 +22,7 @@ from imgmine.dataset.ownership_changes import add_holdings
 from imgmine.dataset.ownership_index import IndexWriter, index_of
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import content_digest, fingerprint
-from imgmine.store.tables import Provenance, parquet_metadata, table_key, to_parquet
+from imgmine.store.tables import Provenance, from_parquet, parquet_metadata, table_key, to_parquet
 
 CODE_VERSION = "2"
 DATASET = "dataset"
@@ -158,7 +158,7 @@ def _former(store: Store) -> _Former | None:
         rows = tuple(_rows_of(store, name) for name in names)
     except NotInStore:
         return None
-    counted = [row for row in pq.read_table(io.BytesIO(data)).to_pylist() if row["files_digest"] is not None]
+    counted = [row for row in from_parquet(data).to_pylist() if row["files_digest"] is not None]
     return _Former(
         data=data,
         inputs=metadata["inputs"],
@@ -315,7 +315,7 @@ def _footer_digest(holding: Holding) -> str:
 def _summary(
     published: bytes, archives: Sequence[Archive], mined: Mapping[str, Path], *, changed: bool
 ) -> DatasetSummary:
-    held = pq.read_table(io.BytesIO(published), columns=["files"]).column("files")
+    held = from_parquet(published, ["files"]).column("files")
     metadata = parquet_metadata(published)
     return DatasetSummary(
         archives_mined=len(mined),

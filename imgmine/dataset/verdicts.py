@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imgmine.store.base import Store
-from imgmine.store.tables import Provenance, to_parquet
+from imgmine.store.tables import Provenance, from_parquet, to_parquet
 
 VERDICTS = "verdicts"
 _PAIR_BYTES = 16
@@ -106,7 +105,7 @@ class Verdicts:
         return key
 
     def _read(self, key: str) -> Rows:
-        table = pq.read_table(pa.BufferReader(self._store.get_bytes(key)))
+        table = from_parquet(self._store.get_bytes(key))
         rows = np.empty(len(table), _ROW)
         pairs = table["pair"].combine_chunks()
         rows["pair"] = np.frombuffer(pairs.buffers()[1], "<u8", 2 * len(pairs), 16 * pairs.offset).reshape(-1, 2)

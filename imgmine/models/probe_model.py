@@ -4,7 +4,6 @@ How one is fitted is in `probe`, their card in `probe_card`; where labelled vect
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imgmine.decisions import ProbeDecision
 from imgmine.errors import ImgmineError
@@ -22,7 +20,7 @@ from imgmine.models.probe import LEAST, Probe, TooFewLabels, fit_probe, sigmoid
 from imgmine.models.probe_card import probe_card
 from imgmine.models.vectors import vectors_of
 from imgmine.store.base import NotInStore, Store
-from imgmine.store.tables import PROBE_SCORES, Provenance, to_parquet
+from imgmine.store.tables import PROBE_SCORES, Provenance, from_parquet, to_parquet
 
 CODE_VERSION = "1"
 FOLDER = "models/probe"
@@ -183,7 +181,7 @@ def current_probes(store: Store) -> ProbeModel:
     try:
         version = json.loads(store.get_bytes(CURRENT_KEY))["version"]
         report = json.loads(store.get_bytes(f"{FOLDER}/{version}/{REPORT_FILE}"))
-        table = pq.read_table(io.BytesIO(store.get_bytes(f"{FOLDER}/{version}/{PARAMETERS_FILE}")))
+        table = from_parquet(store.get_bytes(f"{FOLDER}/{version}/{PARAMETERS_FILE}"))
     except NotInStore:
         raise NoProbes(
             f"There is no probe: label at least {LEAST} pictures with a word and {LEAST} without it "

@@ -7,18 +7,16 @@ that they name.
 """
 
 import hashlib
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.shards import Shard
-from imgmine.store.tables import SCHEMA_VERSION, Provenance, parquet_metadata, table_key, to_parquet
+from imgmine.store.tables import SCHEMA_VERSION, Provenance, from_parquet, parquet_metadata, table_key, to_parquet
 
 # In a table's metadata: the keys of all shards of its stage and archive, one a line.
 _SHARDS = "shards"
@@ -58,7 +56,7 @@ class PublishedTable:
 
     def read(self) -> pa.Table:
         """Return the rows."""
-        return pq.read_table(io.BytesIO(self.data))
+        return from_parquet(self.data)
 
 
 def content_digest(data: bytes) -> str:

@@ -4,7 +4,7 @@ What the rows mean is in the design and in `imgmine.decisions`; who fills them i
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -264,6 +264,16 @@ def to_parquet(table: pa.Table, provenance: Provenance, extra: Mapping[str, str]
         write_statistics=True,
     )
     return out.getvalue()
+
+
+def from_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the rows of a Parquet file, all columns or these, read by this thread alone.
+
+    Arrow's own threads may let go of a Python object after the reading has returned; where the process ends meanwhile,
+    they abort it, or wait for ever (https://github.com/apache/arrow/issues/34314, 33975).
+    """
+    with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False) as file:
+        return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
 def parquet_metadata(data: bytes) -> dict[str, str]:

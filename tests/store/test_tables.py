@@ -109,6 +109,19 @@ def test_another_process_writes_the_same_bytes() -> None:
         assert done.stdout.strip() == here
 
 
+def test_reading_leaves_no_thread_that_could_abort_the_process_at_its_end(tmp_path: Path) -> None:
+    table = tmp_path / "table.parquet"
+    table.write_bytes(to_parquet(many_rows(), MADE_BY))
+    script = (
+        "import sys; from pathlib import Path; import psutil; from imgmine.store.tables import from_parquet\n"
+        "data = Path(sys.argv[1]).read_bytes(); before = psutil.Process().num_threads()\n"
+        "print(from_parquet(data).num_rows, from_parquet(data, ['detail']).num_columns)\n"
+        "print(psutil.Process().num_threads() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(table)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["150000", "1", "0"]
+
+
 def many_rows() -> pa.Table:
     """Return more rows than a row group holds."""
     count = 150_000

@@ -3,14 +3,12 @@
 How one archive is changed is `archive`'s; how a release is, `imgmine.dataset.releases.rewriting`'s.
 """
 
-import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from imgmine.archives import part_file
 from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
@@ -29,7 +27,7 @@ from imgmine.images.gated import gated_file
 from imgmine.places import Places
 from imgmine.scratch import TABLE_STAGES, StageBusy, alone_with, scratch_folder
 from imgmine.store.base import Store
-from imgmine.store.tables import Provenance, parquet_metadata, to_parquet
+from imgmine.store.tables import Provenance, from_parquet, parquet_metadata, to_parquet
 
 _RECIPE = "recipe.yaml"
 
@@ -228,7 +226,7 @@ def _take_out_of_near_duplicates(store: Store, log: TakedownLog) -> None:
     if not log.blocked or store.stat(NEAR_DUPLICATES_KEY) is None:
         return
     data = store.get_bytes(NEAR_DUPLICATES_KEY)
-    rows = pq.read_table(io.BytesIO(data))
+    rows = from_parquet(data)
     wanted = digests_table(log.blocked)["blake2b"]
     hits = [pc.is_in(rows[name], wanted) for name in ("blake2b", "kept_blake2b")]
     left = rows.filter(pc.invert(pc.or_(*hits)))
