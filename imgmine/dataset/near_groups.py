@@ -32,6 +32,8 @@ HOWS = {
     "mirrored": "it is the kept one as a mirror shows it",
     "embedding": "PDQ tells them apart; the vectors brought them together",
 }
+NOT_WHOLE = ""
+"""What the table says that it was made of once a take-down took rows out: groups may lack the image kept for them."""
 
 
 class Member(NamedTuple):

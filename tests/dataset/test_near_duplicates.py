@@ -16,11 +16,14 @@ from PIL import Image
 
 from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY, NearDuplicates, publish_near_duplicates
 from imgmine.dataset.near_judge import NearDuplicateError
+from imgmine.dataset.takedown.applying import apply_log
+from imgmine.dataset.takedown_log import Action, Draft, Kind, append, undo_of
 from imgmine.dataset.warehouse import build_warehouse
 from imgmine.decisions import ImageDecision
 from imgmine.demo import copies
 from imgmine.demo.photographs import reference_photographs
 from imgmine.demo.screens_drawn import draw_text_page
+from imgmine.places import Places
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
 from tests.dataset.pictured_store import Pictured, embedder, pictured, put_pictures
@@ -194,6 +197,22 @@ def test_blocked_and_dropped_pictures_take_no_part(archives: dict[str, dict[str,
     made = run(store, tmp_path, archives, blocked={archives["first"]["bison"].blake2b})
     # The next in order is kept in the place of the first bison.
     assert made.groups == {"bison again": "bison again", "bison mirrored": "bison again"}
+
+
+def test_after_a_take_down_was_undone_the_groups_are_what_they_were(
+    archives: dict[str, dict[str, Pictured]], tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    fill(store, archives, ["first", "second"])
+    before = run(store, tmp_path / "1", archives)
+    one = archives["first"]["bison"].blake2b
+    entry = append(store, Draft(Action.ADD, Kind.HASH, (f"blake2b:{one.hex()}",), (one,), "asked"))
+    (tmp_path / "apply").mkdir()
+    apply_log(store, tmp_path / "mirror", Places(tmp_path / "places", tmp_path / "cache"), tmp_path / "apply")
+    assert one not in pq.read_table(store.local_copy(NEAR_DUPLICATES_KEY, tmp_path))["kept_blake2b"].to_pylist()
+    append(store, undo_of(entry.number, "by mistake"))
+    fill(store, archives, ["first", "second"])  # as mining them again would
+    assert run(store, tmp_path / "2", archives).data == before.data
 
 
 def test_the_warehouse_has_a_view_of_the_groups(archives: dict[str, dict[str, Pictured]], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from imgmine import __version__
 from imgmine.cores import usable_cores
+from imgmine.dataset.near_groups import NOT_WHOLE
 from imgmine.dataset.relations import archive_table, dataset_table
 from imgmine.dataset.releases.recipe import NearDuplicates, Recipe
 from imgmine.dataset.takedown_log import TakedownLog, read_log
@@ -131,6 +132,11 @@ def read_inputs(store: Store, mirror_folder: Path, recipe: Recipe) -> Inputs:
             raise InputMissing(
                 f"{recipe.name}: near_duplicates: one is asked for, and nobody has looked for near-duplicates. "
                 "Materialize near_duplicates, then try again; or let the recipe keep them (near_duplicates: keep)."
+            )
+        if (pq.read_metadata(path).metadata or {}).get(b"inputs") == NOT_WHOLE.encode():
+            raise InputMissing(
+                f"{recipe.name}: near_duplicates: one is asked for, and a take-down took images out of the groups: "
+                "they have to be made again. Launch the job find_near_duplicates, then try again."
             )
         dataset["near_duplicates"] = _seen_digest(path, seen)
         quoted = str(path).replace("'", "''")

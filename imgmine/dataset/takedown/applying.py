@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from imgmine.archives import part_file
 from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
+from imgmine.dataset.near_groups import NOT_WHOLE
 from imgmine.dataset.relations import ARCHIVE_TABLES, connect, view_archive_tables
 from imgmine.dataset.releases.release import RELEASES, Release, list_versions, read_release
 from imgmine.dataset.releases.rewriting import shards_with
@@ -222,7 +223,10 @@ def _remove_unfinished(store: Store, version: str, log: TakedownLog, scratch: Pa
 
 
 def _take_out_of_near_duplicates(store: Store, log: TakedownLog) -> None:
-    """Take the rows of blocked images out of the groups; the next run of `near_duplicates` makes the groups anew."""
+    """Take the rows of blocked images out of the groups; the next run of `near_duplicates` makes the groups anew.
+
+    It would not where the table says what it was made of: after an undo that is what is there.
+    """
     if not log.blocked or store.stat(NEAR_DUPLICATES_KEY) is None:
         return
     data = store.get_bytes(NEAR_DUPLICATES_KEY)
@@ -231,7 +235,8 @@ def _take_out_of_near_duplicates(store: Store, log: TakedownLog) -> None:
     hits = [pc.is_in(rows[name], wanted) for name in ("blake2b", "kept_blake2b")]
     left = rows.filter(pc.invert(pc.or_(*hits)))
     if left.num_rows < rows.num_rows:
-        store.put_bytes(NEAR_DUPLICATES_KEY, to_parquet(left, Provenance("", "", ""), parquet_metadata(data)))
+        metadata = {**parquet_metadata(data), "inputs": NOT_WHOLE}
+        store.put_bytes(NEAR_DUPLICATES_KEY, to_parquet(left, Provenance("", "", ""), metadata))
 
 
 def _looked_for(log: TakedownLog, changes: Sequence[ArchiveChange]) -> tuple[set[bytes], dict[bytes, int]]:

@@ -10,7 +10,9 @@ import pytest
 
 from imgmine.dataset.releases.inputs import InputMissing
 from imgmine.dataset.releases.selection import NothingChosen
+from imgmine.dataset.takedown.applying import apply_log
 from imgmine.dataset.takedown_log import Action, Draft, Kind, append
+from imgmine.places import Places
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
 from tests.dataset.releases.conftest import PICTURES, VIDEO
@@ -119,7 +121,8 @@ def put_near_duplicates(store: Store, *groups: tuple[int, ...]) -> None:
     """Say that these are groups of near-duplicates; the first one of each is the kept one."""
     rows = [{"blake2b": pic(seed).digest, "kept_blake2b": pic(group[0]).digest} for group in groups for seed in group]
     out = io.BytesIO()
-    schema = pa.schema([("blake2b", pa.binary(32)), ("kept_blake2b", pa.binary(32))])
+    columns = [("blake2b", pa.binary(32)), ("kept_blake2b", pa.binary(32))]
+    schema = pa.schema(columns, {"inputs": "0" * 32})
     pq.write_table(pa.Table.from_pylist(rows, schema), out)
     store.put_bytes("dataset/near_duplicates.parquet", out.getvalue())
 
@@ -136,6 +139,16 @@ def test_whoever_looks_like_what_is_held_out_is_held_out_too(mined: LocalStore, 
     put_near_duplicates(mined, (0, 1, 20))
     made = make(mined, recipe_of(near_duplicates="one", holdout={"hashes": [pic(20).name]}), tmp_path)
     assert made.release.dropped == {"holdout": 3}
+
+
+def test_groups_that_a_take_down_took_images_out_of_are_not_used(mined: LocalStore, tmp_path: Path) -> None:
+    put_near_duplicates(mined, (0, 1, 20))
+    append(mined, Draft(Action.ADD, Kind.HASH, (f"blake2b:{pic(0).name}",), (pic(0).digest,), "asked"))
+    (tmp_path / "apply").mkdir()
+    apply_log(mined, tmp_path / "mirror", Places(tmp_path / "places", tmp_path / "cache"), tmp_path / "apply")
+    with pytest.raises(InputMissing, match="Launch the job find_near_duplicates"):
+        make(mined, recipe_of(near_duplicates="one"), tmp_path)
+    assert make(mined, recipe_of(), tmp_path).release.images == len(ALL) - 1
 
 
 def test_near_duplicates_that_nobody_looked_for_are_told(mined: LocalStore, tmp_path: Path) -> None:
