@@ -36,9 +36,10 @@ from imgmine.dataset.releases.release import (
     release_json,
     release_key,
 )
-from imgmine.dataset.releases.rewriting import remove_unnamed
+from imgmine.dataset.releases.rewriting import put_without, remove_unnamed, take_out
 from imgmine.dataset.releases.selection import Chosen, choose
 from imgmine.dataset.releases.statistics import count_statistics
+from imgmine.dataset.takedown_log import read_log
 from imgmine.store.base import Store
 from imgmine.store.outbox import Outbox
 from imgmine.store.publish import content_digest
@@ -131,10 +132,25 @@ def make_release(
         shards=tuple(shards),
         documents={},
     )
-    release = _put_documents(store, release, recipe, diff)
-    store.put_bytes(release_key(version), release_json(release))
-    remove_unnamed(store, release)
+    release = _publish(store, _put_documents(store, release, recipe, diff), scratch)
     return Made(release, changed=True, uncovered=inputs.uncovered, resumed_shards=resumed, diff=diff)
+
+
+def _publish(store: Store, release: Release, scratch: Path) -> Release:
+    """Put `release.json`, and return the release without what was taken down since its images were chosen.
+
+    The log is read again before that and after it: who adds to it later finds the release, and takes out of that.
+    """
+    head = release.inputs["takedown_head"]
+    log = read_log(store)
+    if log.head != head:
+        release, _ = put_without(store, release, log.blocked, scratch)
+    store.put_bytes(release_key(release.version), release_json(release))
+    head, log = log.head, read_log(store)
+    if log.head != head:
+        release, _ = take_out(store, release, log.blocked, scratch)
+    remove_unnamed(store, release)
+    return release
 
 
 def shard_bounds(images: int, shard_images: int) -> list[tuple[int, int]]:

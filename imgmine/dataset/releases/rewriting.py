@@ -62,8 +62,23 @@ def take_out(
 ) -> tuple[Release, list[Rewritten]]:
     """Put the release's affected shards again without these files, its card, then `release.json`; former shards go.
 
-    The shards are as they would be had the images never been in them. Killed at any point, it can be run again: until
-    `release.json` is put, the release is as it was. Returns the release as it is now, and what was rewritten.
+    Killed at any point, it can be run again: until `release.json` is put, the release is as it was. Returns the release
+    as it is now, and what was rewritten.
+    """
+    now, rewritten = put_without(store, release, blocked, scratch)
+    if rewritten:
+        store.put_bytes(release_key(release.version), release_json(now))
+    remove_unnamed(store, now)
+    return now, rewritten
+
+
+def put_without(
+    store: Store, release: Release, blocked: Collection[bytes], scratch: Path
+) -> tuple[Release, list[Rewritten]]:
+    """Put the release's affected shards again without these files, and its card, beside what is there.
+
+    The shards are as they would be had the images never been in them. Returns the release that names the new ones, of
+    which `release.json` says nothing yet, and what was rewritten.
     """
     affected = shards_with(store, release, blocked, scratch)
     rewritten: list[Rewritten] = []
@@ -80,11 +95,7 @@ def take_out(
         images=sum(shard.images for shard in shards if shard is not None),
         taken_out=release.taken_out + sum(len(change.taken) for change in rewritten),
     )
-    if rewritten:
-        now = _with_corrected_card(store, now)
-        store.put_bytes(release_key(release.version), release_json(now))
-    remove_unnamed(store, now)
-    return now, rewritten
+    return _with_corrected_card(store, now) if rewritten else now, rewritten
 
 
 def _with_corrected_card(store: Store, release: Release) -> Release:

@@ -185,6 +185,37 @@ def test_a_run_killed_at_any_change_leaves_no_release_and_the_next_one_makes_the
     assert resumed == [0, 0, 1, 1, 2, 2, 0, 0]
 
 
+class TakenDownMeanwhile(LocalStore):
+    """A store in which somebody takes an image down as soon as there is an object whose key ends so."""
+
+    def __init__(self, root: Path, ending: str, digest: bytes) -> None:
+        super().__init__(root)
+        self._ending = ending
+        self._digests = [digest]
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        super().put_bytes(key, data)
+        if key.endswith(self._ending) and self._digests:
+            digest = self._digests.pop()
+            append(self, Draft(Action.ADD, Kind.HASH, (f"blake2b:{digest.hex()}",), (digest,), "asked"))
+
+
+@pytest.mark.parametrize("ending", ["releases/v1/recipe.yaml", "releases/v1/release.json"])
+def test_what_is_taken_down_while_a_release_is_made_is_not_in_it(
+    ending: str, mined: LocalStore, tmp_path: Path
+) -> None:
+    out = PICTURES[LATE][0]
+    recipe = recipe_of(archives=[LATE], shard_images=2)
+    made = make(TakenDownMeanwhile(mined.root, ending, out.digest), recipe, tmp_path)
+    assert (made.release.images, made.release.taken_out) == (3, 1)
+    assert read_release(mined, "v1") == made.release
+    there = contents(mined, V1)
+    assert not any(out.payload in data for data in there.values())
+    documents = {f"{V1}{name}" for name in ("README.md", "croissant.json", "recipe.yaml", "release.json")}
+    assert there.keys() == documents | {file.key for shard in made.release.shards for file in shard.files.values()}
+    assert make(mined, recipe, tmp_path).release.version == "v2"
+
+
 def test_what_a_killed_run_of_another_recipe_left_is_not_used(mined: LocalStore, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         make(DyingStore(mined.root, 9), recipe_of(archives=[LATE], shard_images=2, seed=9), tmp_path)
