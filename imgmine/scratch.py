@@ -5,14 +5,25 @@ Nothing in it outlives the stage; what must be kept across runs belongs in the c
 
 import errno
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from imgmine.errors import ImgmineError
 
-TABLE_STAGES = ("unique_files", "images", "embeddings", "nsfw_scores", "watermark_scores")
+TABLE_STAGES = (
+    "unique_files",
+    "images",
+    "embeddings",
+    "anomaly_scores",
+    "nsfw_scores",
+    "watermark_scores",
+    "probe_scores",
+    "categories",
+)
 """The stages that hold a working folder while they make an archive's tables."""
 
 STAGES = ("raw_archives", *TABLE_STAGES)
@@ -52,13 +63,14 @@ def scratch_folder(root: Path, stage: str, archive: str) -> Iterator[Path]:
 @contextmanager
 def _held(parent: Path, stage: str, archive: str) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
-    with (parent / f"{archive}.lock").open("w") as lock:
+    with (parent / f"{archive}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StageBusy(
                 f"{stage} of {archive} is being made by another run on this machine. Wait for it, or end it."
             ) from None
+        os.utime(lock.fileno())
         folder = parent / archive
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -78,6 +90,13 @@ def alone_with(root: Path, stages: Sequence[str], archive: str) -> Iterator[None
         for stage in stages:
             held.enter_context(scratch_folder(root, stage, archive))
         yield
+
+
+def at_work_since_before(root: Path, stages: Sequence[str], moment: datetime) -> set[str]:
+    """Return the archives of which one of these stages is being made, and was begun before then."""
+    locks = [lock for stage in stages for lock in (root / stage).glob("*.lock")]
+    early = [lock for lock in locks if datetime.fromtimestamp(lock.stat().st_mtime, UTC) < moment]
+    return {lock.stem for lock in early if _is_held(lock)}
 
 
 def left_behind(root: Path, archive: str | None = None) -> Iterator[tuple[str, str]]:

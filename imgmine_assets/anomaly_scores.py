@@ -12,6 +12,7 @@ from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.drift import Drift, measure_drift
 from imgmine.models.published_anomaly_model import NoAnomalyModel, current_anomaly_model, require_same_embedder
 from imgmine.models.showing import Screen
+from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, read_table
 from imgmine_assets import shown
@@ -51,7 +52,7 @@ def anomaly_scores(
     """Score the vectors of one archive."""
     archive = context.partition_key
     started = time.monotonic()
-    with explained():
+    with explained(), scratch_folder(store.scratch_root, _NAME, archive):
         opened = store.open()
         try:
             model = current_anomaly_model(opened)

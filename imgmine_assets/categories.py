@@ -15,6 +15,7 @@ from imgmine.models.category_list import CategoryListError, read_categories
 from imgmine.models.probe_model import NoProbes, ProbeModel, current_probes
 from imgmine.models.showing import Screen
 from imgmine.models.vectors import require_embedder
+from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, read_table
 from imgmine_assets import shown
@@ -47,7 +48,7 @@ def categories(
     """Categorize the vectors of one archive; no embedding is computed."""
     archive = context.partition_key
     started = time.monotonic()
-    with explained():
+    with explained(), scratch_folder(store.scratch_root, _NAME, archive):
         opened = store.open()
         card = models.load_card()
         listed = read_categories(models.category_file)

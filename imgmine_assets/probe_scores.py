@@ -12,6 +12,7 @@ from imgmine.models import probe_model as stage
 from imgmine.models.probe_model import NoProbes, ProbeModel
 from imgmine.models.showing import Screen
 from imgmine.models.vectors import require_embedder
+from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, read_table
 from imgmine_assets import shown
@@ -40,7 +41,7 @@ def probe_scores(
     """Score the vectors of one archive."""
     archive = context.partition_key
     started = time.monotonic()
-    with explained():
+    with explained(), scratch_folder(store.scratch_root, _NAME, archive):
         opened = store.open()
         try:
             model = stage.current_probes(opened)

@@ -20,6 +20,7 @@ from imgmine.images.previews import preview_jpeg
 from imgmine.models.cards import find_model, load_card
 from imgmine.models.probe_model import ProbeModel, publish_probes, withdraw_probes
 from imgmine.models.watermark.cards import SHIPPED_NAME
+from imgmine.scratch import TABLE_STAGES, alone_with
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import publish
 from imgmine.store.tables import IMAGES, Provenance, parquet_metadata
@@ -140,6 +141,14 @@ def test_an_archive_without_images_has_empty_tables_and_passes_every_check(work:
     for name in ("embeddings", *names, "categories"):
         assert pq.read_table(table(work, name, EMPTY)).num_rows == 0
         assert pq.read_schema(table(work, name, EMPTY)).field("blake2b").nullable is False
+
+
+def test_nothing_is_judged_while_files_are_taken_out_of_the_archive(work: Workplace) -> None:
+    judging = ["anomaly_scores", "categories", "nsfw_scores", "probe_scores", "watermark_scores"]
+    with alone_with(work.settings.scratch, TABLE_STAGES, ODD):
+        result = run(work, ODD, *judging)
+    assert sorted(event.step_key for event in result.all_events if event.is_step_failure) == judging
+    assert why(result).count("is being made by another run") >= len(judging)
 
 
 def test_after_another_model_vectors_never_mix_and_each_archive_is_stale_until_it_is_made_again(
