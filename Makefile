@@ -7,7 +7,7 @@ KILLS ?= 200
 FUZZ_READY := $(VENV)/.fuzz-ready
 CASES ?= 100000
 
-.PHONY: demo run test lint bench corpus fuzz kills setup clean
+.PHONY: help demo run test lint bench corpus fuzz kills setup clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made

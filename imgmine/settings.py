@@ -143,7 +143,7 @@ def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
 
 
 def _paths(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
-    texts = (environ.get(name) or "").replace(",", os.pathsep).split(os.pathsep)
+    texts = (environ.get(name) or "").split(",")
     return tuple(Path(text.strip()).expanduser().resolve() for text in texts if text.strip())
 
 

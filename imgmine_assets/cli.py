@@ -4,10 +4,13 @@ Each command runs the same definitions on the same instance as the UI, so that w
 0 done, 1 something failed (and what is said), 2 wrong usage.
 """
 
+import csv
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -145,6 +148,41 @@ def explain(query: str) -> None:
     click.echo(render(explanation))
     if not explanation.known:
         sys.exit(1)
+
+
+@main.command()
+@click.argument("sql", metavar="SQL")
+@click.option("--rows", default=40, show_default=True, type=click.IntRange(1), help="Show so many rows at the most.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print all rows as CSV.")
+def query(sql: str, rows: int, as_csv: bool) -> None:
+    """Ask the warehouse in DuckDB's SQL, read-only: imgmine query 'FROM report_funnel'. 'SHOW TABLES' names all.
+
+    In CSV, what is binary, as a BLAKE2b, is hexadecimal.
+    """
+    import duckdb
+
+    from imgmine.dataset.warehouse import open_warehouse
+    from imgmine.store.base import NotInStore
+    from imgmine.store.opening import store_of
+
+    settings = load_settings()
+    try:
+        with (
+            TemporaryDirectory() as scratch,
+            open_warehouse(store_of(settings), Path(scratch)) as warehouse,
+        ):
+            found = warehouse.sql(sql)
+            if found is not None and as_csv:
+                out = csv.writer(sys.stdout, lineterminator="\n")
+                out.writerow(found.columns)
+                while some := found.fetchmany(1_000):
+                    out.writerows([[cell.hex() if isinstance(cell, bytes) else cell for cell in row] for row in some])
+            elif found is not None:
+                found.show(max_width=shutil.get_terminal_size().columns, max_rows=rows)
+    except NotInStore:
+        raise click.ClickException("There is no warehouse yet. Launch the job statistics.") from None
+    except duckdb.Error as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def duckdb(version: str, file: Path) -> None:
     store = store_of(settings)
     with _scratch(settings) as scratch:
         rows = export_duckdb(store, read_release(store, version), file, scratch)
-    click.echo(f"{rows} images: duckdb -readonly {file} 'FROM samples'")
+    click.echo(f"{rows} images: table samples, for DuckDB: {file}")
 
 
 @export.command()

@@ -15,6 +15,7 @@ import pyarrow as pa
 from PIL import Image
 
 from imgmine.dataset.takedown.listings import listed
+from imgmine.figures import new_figure, plain_axes, png
 from imgmine.images.contact_sheet import contact_sheet
 from imgmine.images.samples import Sample, captioned_samples
 from imgmine.models.showing import Screen
@@ -166,20 +167,15 @@ def histogram(values: Sequence[float], label: str, counted: str) -> str:
     if not values:
         return f"There are no {counted}."
     # Imported here: it takes half a second, which loading the graph should not.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(8, 2.6), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure = new_figure(2.6)
+    axes = plain_axes(figure)
     axes.hist(values, bins=min(50, max(10, len(values) // 10)), color="#4f6bed")
     axes.set_xlabel(label)
     axes.set_ylabel(counted)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.spines[["top", "right"]].set_visible(False)
-    drawn, out = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    with Image.open(drawn) as image:
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(png(figure))) as image:
         image.convert("RGB").quantize(_COLOURS).save(out, "PNG", optimize=True)
     return picture(out.getvalue(), "image/png", label)

@@ -49,5 +49,14 @@ def test_every_setting_that_the_code_reads_is_in_the_example() -> None:
 
 def test_links_within_the_documents_lead_somewhere() -> None:
     for document in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+        for path, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", document.read_text()):
+            target = document.parent / path if path else document
+            assert target.exists(), f"{document.name}: {path}"
+            if heading:
+                assert heading in anchors(target), f"{document.name}: {path}#{heading}"
+
+
+def anchors(document: Path) -> list[str]:
+    """Return what the headings of a document can be linked to by."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.M)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]

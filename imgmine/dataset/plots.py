@@ -3,7 +3,6 @@
 Numbers in, pictures out: where the numbers come from is `statistics_plots`' queries on the warehouse and nothing else.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import duckdb
 
 from imgmine.dataset.funnel import PICTURE, STILL, VIDEO, FunnelCount
+from imgmine.figures import new_figure, plain_axes, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def funnel_chart(counts: Sequence[FunnelCount]) -> bytes:
     axes.set_xlabel("rows")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_title("Funnel: blue goes on to the next stage")
-    return _png(figure)
+    return png(figure)
 
 
 def resolution_histogram(sizes: Sequence[tuple[int, int, int]]) -> bytes:
@@ -108,7 +108,7 @@ def resolution_histogram(sizes: Sequence[tuple[int, int, int]]) -> bytes:
     axes.set_xlabel("megapixels")
     axes.set_ylabel("images")
     axes.set_title("Resolutions of the images that the gate kept")
-    return _png(figure)
+    return png(figure)
 
 
 def yield_chart(yields: Sequence[ArchiveYield]) -> bytes:
@@ -124,7 +124,7 @@ def yield_chart(yields: Sequence[ArchiveYield]) -> bytes:
     axes.set_ylim(0, 100)
     axes.set_ylabel("kept, % of pictures and stills")
     axes.set_title("Yield by archive")
-    return _png(figure)
+    return png(figure)
 
 
 def accumulation_chart(points: Sequence[AccumulationPoint]) -> bytes:
@@ -153,7 +153,7 @@ def accumulation_chart(points: Sequence[AccumulationPoint]) -> bytes:
     axes.set_ylabel("distinct files")
     axes.legend(frameon=False, fontsize=8)
     axes.set_title("Distinct files against archives mined")
-    return _png(figure)
+    return png(figure)
 
 
 def shares_chart(shares: Sequence[DecisionShare]) -> bytes:
@@ -169,7 +169,7 @@ def shares_chart(shares: Sequence[DecisionShare]) -> bytes:
     if shares:
         axes.legend(frameon=False, fontsize=8, ncols=2)
     axes.set_title("The gate's decisions over archives")
-    return _png(figure)
+    return png(figure)
 
 
 def days_chart(days: Sequence[tuple[date, int]]) -> bytes:
@@ -181,7 +181,7 @@ def days_chart(days: Sequence[tuple[date, int]]) -> bytes:
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylabel("originals")
     axes.set_title("When the stored originals were captured (UTC)")
-    return _png(figure)
+    return png(figure)
 
 
 def scores_chart(bins: Sequence[tuple[int, int]]) -> bytes:
@@ -193,7 +193,7 @@ def scores_chart(bins: Sequence[tuple[int, int]]) -> bytes:
     axes.set_xlabel("percentile among held-out reference images")
     axes.set_ylabel("images")
     axes.set_title("Anomaly scores: even if the images were like the reference")
-    return _png(figure)
+    return png(figure)
 
 
 def statistics_plots(warehouse: duckdb.DuckDBPyConnection) -> Mapping[str, bytes]:
@@ -214,18 +214,5 @@ def statistics_plots(warehouse: duckdb.DuckDBPyConnection) -> Mapping[str, bytes
 
 
 def _figure(height: float) -> "tuple[Figure, Axes]":
-    # Imported here: the graph, which only names the plots, loads faster and smaller without.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _png(figure: "Figure") -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
+    figure = new_figure(height)
+    return figure, plain_axes(figure)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgmine.figures import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, new_figure, png
 from imgmine.models.anomaly_model import AnomalyModel
-from imgmine.models.card_figures import BLUE, GREEN, GREY, ORANGE, RED, VIOLET, new_figure, png
 from imgmine.models.detectors.density import Density
 from imgmine.models.detectors.kinds import GMM
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgmine.models.card_figures import BLUE, GREY, RED, new_figure, png
+from imgmine.figures import BLUE, GREY, RED, new_figure, png
 from imgmine.models.probe import FOLDS, REPEATS
 
 if TYPE_CHECKING:

@@ -40,7 +40,10 @@ def test_a_sheet_is_always_small_enough_to_be_inlined() -> None:
 
 def test_long_and_strange_captions() -> None:
     captions = ["x" * 500, "", "日本語のとても長い説明", "a\nb", "🦊"]
-    opened(contact_sheet([(jpeg(), caption) for caption in captions]))
+    long = opened(contact_sheet([(jpeg(), caption) for caption in captions]))
+    short = opened(contact_sheet([(jpeg(), caption[:1]) for caption in captions]))
+    assert long.size == short.size
+    assert long.tobytes() != short.tobytes()
 
 
 def test_the_same_pictures_give_the_same_bytes() -> None:

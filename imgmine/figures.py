@@ -1,12 +1,13 @@
-"""What the plots of models' cards have in common: size, colours, and that the same plot gives the same bytes.
+"""What all plots have in common: size, colours, and that the same plot gives the same bytes.
 
-What is drawn is the cards' own business.
+What is drawn is the business of those who draw.
 """
 
 import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY, RED = "#2f6db3", "#d9822b", "#8a8f98", "#b3342f"
@@ -24,6 +25,13 @@ def new_figure(height: float) -> "Figure":
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def plain_axes(figure: "Figure") -> "Axes":
+    """Return axes that fill the figure, without a frame above and on the right."""
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
 
 
 def png(figure: "Figure") -> bytes:
