@@ -20,8 +20,14 @@ from imgmine.dataset.releases.packing import SAMPLES_FILE
 from imgmine.dataset.releases.recipe import Recipe
 from imgmine.dataset.releases.release import Release, ReleaseRefused, list_versions, number_of, read_release
 from imgmine.dataset.releases.selection import RULE_MEANINGS, Chosen
+from imgmine.dataset.takedown.report import noted_of_releases
 from imgmine.store.base import NotInStore, Store
 
+# The version before as it was published: what was taken out of it since is among what went.
+_PUBLISHED = """
+SELECT blake2b, archive FROM former UNION ALL
+SELECT name, CAST(NULL AS VARCHAR) FROM taken ANTI JOIN former ON former.blake2b = taken.name
+"""
 _FILES_A_READ = 64
 _EXAMPLES = 20
 
@@ -46,7 +52,8 @@ class Diff:
     """What changed. `came` and `went` count images by reason; `recipe` is a unified diff of the two recipes.
 
     `went_examples` are digests with their reasons. `rows` is a local Parquet file of all that came or went
-    (`blake2b`, `archive`, `change`, `reason`), None where the counts alone were read.
+    (`blake2b`, `archive`, `change`, `reason`), None where the counts alone were read. What a take-down took out of the
+    version before is among what went, without an archive.
     """
 
     before: str
@@ -94,16 +101,11 @@ def find_diff(
     former = read_release(store, before)
     connection = chosen.connection
     _load(connection, "former", store, former, scratch / "former")
+    _names(connection, "taken", _taken_out_of(store, before))
     _names(connection, "archives_now", inputs.tables["files"])
     _names(connection, "archives_then", former.inputs["tables"]["files"])
     _names(connection, "archives_chosen", recipe.archives or inputs.tables["files"])
-    undone = {
-        digest
-        for entry in inputs.takedown.entries
-        if entry.number in inputs.takedown.undone
-        for digest in entry.resolved
-    }
-    _names(connection, "undone", sorted(digest.hex() for digest in undone))
+    _names(connection, "undone", sorted(digest.hex() for digest in inputs.takedown.taken_back))
     changed_recipe = former.inputs["recipe"] != inputs.recipe_digest
     # Few: what no row of `judged` tells of is looked for in the tables themselves.
     connection.execute("""
@@ -117,9 +119,10 @@ def find_diff(
         )
     connection.execute(f"""
     CREATE TABLE changes AS
+    WITH published AS ({_PUBLISHED})
     SELECT former.blake2b, former.archive, 'went' AS change, CASE
         WHEN judged.rule IS NOT NULL THEN judged.rule
-        WHEN unhex(former.blake2b) IN (FROM blocked) THEN 'taken_down'
+        WHEN former.blake2b IN (FROM taken) OR unhex(former.blake2b) IN (FROM blocked) THEN 'taken_down'
         WHEN former.archive NOT IN (FROM archives_now) AND former.archive IN (FROM archives_chosen)
             THEN 'archive_gone'
         WHEN former.archive NOT IN (FROM archives_chosen) THEN
@@ -128,7 +131,7 @@ def find_diff(
         WHEN unhex(former.blake2b) IN (FROM owned_now) THEN 'owned_by_another'
         ELSE 'file_gone'
     END AS reason
-    FROM former LEFT JOIN judged ON judged.blake2b = former.blake2b
+    FROM published AS former LEFT JOIN judged ON judged.blake2b = former.blake2b
     WHERE judged.blake2b IS NULL OR judged.rule IS NOT NULL
     UNION ALL
     SELECT judged.blake2b, judged.archive, 'came', CASE
@@ -153,20 +156,25 @@ def diff_between(store: Store, before: str, after: str, scratch: Path) -> Diff:
     with connect(scratch / "diff.duckdb") as connection:
         _load(connection, "former", store, former, scratch / "former")
         _load(connection, "later", store, later, scratch / "later")
+        _names(connection, "taken", _taken_out_of(store, before))
         connection.execute("CREATE TABLE told (number INTEGER, blake2b VARCHAR, change VARCHAR, reason VARCHAR)")
         for version in list_versions(store):
             if number_of(before) < number_of(version) <= number_of(after):
                 _load_told(connection, store, read_release(store, version), scratch / "told")
-        connection.execute("""
+        connection.execute(f"""
         CREATE TABLE changes AS
-        WITH last AS (
+        WITH published AS ({_PUBLISHED}), last AS (
             SELECT blake2b, change, arg_max(reason, number) AS reason FROM told GROUP BY blake2b, change
         ), found AS (
-            SELECT blake2b, archive, 'went' AS change FROM former ANTI JOIN later USING (blake2b)
+            SELECT blake2b, archive, 'went' AS change FROM published ANTI JOIN later USING (blake2b)
             UNION ALL
             SELECT blake2b, archive, 'came' FROM later ANTI JOIN former USING (blake2b)
         )
-        SELECT found.blake2b, archive, found.change, coalesce(last.reason, 'unknown') AS reason
+        SELECT found.blake2b, archive, found.change, CASE
+            WHEN last.reason IS NOT NULL THEN last.reason
+            WHEN found.change = 'went' AND found.blake2b IN (FROM taken) THEN 'taken_down'
+            ELSE 'unknown'
+        END AS reason
         FROM found LEFT JOIN last ON last.blake2b = found.blake2b AND last.change = found.change
         """)
         now, then = (set(release.inputs["tables"]["files"]) for release in (later, former))
@@ -215,6 +223,12 @@ def _load(connection: duckdb.DuckDBPyConnection, table: str, store: Store, relea
     for paths in _local_samples(store, release, folder):
         listed = ", ".join(f"'{_escaped(path)}'" for path in paths)
         connection.execute(f"INSERT INTO {table} SELECT blake2b, archive FROM read_parquet([{listed}])")
+
+
+def _taken_out_of(store: Store, version: str) -> list[str]:
+    """Return what take-downs took out of a version, in hexadecimal, as they have noted it."""
+    noted = (change.taken for change in noted_of_releases(store) if change.version == version)
+    return sorted({digest for taken in noted for digest in taken})
 
 
 def _local_samples(store: Store, release: Release, folder: Path) -> Iterator[Sequence[Path]]:

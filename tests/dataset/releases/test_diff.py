@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgmine.dataset.releases.diff import diff_between
-from imgmine.dataset.releases.release import NoSuchRelease, ReleaseRefused
+from imgmine.dataset.releases.release import NoSuchRelease, ReleaseRefused, read_release
+from imgmine.dataset.takedown.applying import apply_log
 from imgmine.dataset.takedown_log import Action, Draft, Kind, append, undo_of
+from imgmine.places import Places
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
 from tests.dataset.releases.conftest import PICTURES
@@ -42,6 +44,33 @@ def test_a_release_after_a_take_down_says_what_went_and_why(mined: LocalStore, t
     append(mined, undo_of(entry.number, "by mistake"))
     make(mined, recipe_of(), tmp_path)
     assert reasons(mined, "v3") == {("came", out.name): "take_down_undone"}
+
+
+def test_what_was_taken_out_of_the_version_before_went_too_and_what_comes_back_says_why(
+    mined: LocalStore, tmp_path: Path
+) -> None:
+    by_hash, found = PICTURES[EARLY][:2]
+    make(mined, recipe_of(), tmp_path)
+    # One is named by its hash before it is known, the other is found by a rule later.
+    entry = append(mined, Draft(Action.ADD, Kind.HASH, (f"blake2b:{by_hash.name}",), (), "asked"))
+    append(mined, Draft(Action.FOUND, Kind.HASH, (), (found.digest,), "named by entry 1", of=entry.number))
+    (tmp_path / "apply").mkdir()
+    apply_log(mined, tmp_path / "mirror", Places(tmp_path / "places", tmp_path / "cache"), tmp_path / "apply")
+    assert read_release(mined, "v1").taken_out == 2
+    made = make(mined, recipe_of(), tmp_path)
+    both = {by_hash.name, found.name}
+    assert reasons(mined, "v2") == {("went", name): "taken_down" for name in both}
+    assert made.diff is not None
+    assert made.diff.stayed == made.release.images
+    assert diff_between(mined, "v1", "v2", tmp_path / "diff").went == {"taken_down": 2}
+    append(mined, undo_of(entry.number, "by mistake"))
+    put_archive(mined, EARLY, PICTURES[EARLY], tmp_path / "again")
+    make(mined, recipe_of(), tmp_path)
+    assert reasons(mined, "v3") == {("came", name): "take_down_undone" for name in both}
+    append(mined, Draft(Action.ADD, Kind.HASH, (f"blake2b:{PICTURES[LATE][0].name}",), (), "asked"))
+    apply_log(mined, tmp_path / "mirror", Places(tmp_path / "places", tmp_path / "cache"), tmp_path / "apply")
+    later = diff_between(mined, "v1", "v3", tmp_path / "diffs")
+    assert (later.came, later.went) == ({"take_down_undone": 2}, {"taken_down": 1})
 
 
 def test_each_reason_is_told(mined: LocalStore, tmp_path: Path) -> None:
