@@ -33,8 +33,8 @@ ARCHIVE_TABLES = (
     "probe_scores",
     "categories",
 )
-# What decides bytes beside our own code: the encoder, the resizer, the writer of Parquet, the compression of tables.
-_LIBRARIES = ("pillow", "cykooz-resizer", "pyarrow")
+# What decides bytes beside our own code: the encoder, the resizer, the writers of Parquet (DuckDB writes the diff's).
+_LIBRARIES = ("pillow", "cykooz-resizer", "pyarrow", "duckdb")
 
 
 class InputMissing(PersonNeeded):
@@ -125,7 +125,7 @@ def read_inputs(store: Store, mirror_folder: Path, recipe: Recipe) -> Inputs:
     dataset = {"ownership": answer}
     seen[over_all / "archives.parquet"] = _facts(over_all / "archives.parquet") or (0, 0, 0)
     relations = {table: archive_table(table, folder) for table, folder in folders.items()}
-    relations["ownership"] = dataset_table("ownership", over_all)
+    relations |= {table: dataset_table(table, over_all) for table in ("ownership", "archives")}
     if recipe.near_duplicates is NearDuplicates.ONE:
         path = over_all / "near_duplicates.parquet"
         if not path.is_file():

@@ -266,13 +266,18 @@ def _rules(recipe: Recipe) -> str:
 
 
 def _keep_one_of_each_group(connection: duckdb.DuckDBPyConnection) -> None:
-    """Drop all but one of each group: the kept one, or, where a rule has dropped that, the largest that is left."""
+    """Drop all but one of each group: the kept one, or, where a rule has dropped that, the largest that is left.
+
+    Of those as large as it, that of the earliest archive.
+    """
     connection.execute(f"""
     UPDATE judged SET rule = '{Rule.NEAR_DUPLICATE}' FROM (
-        SELECT blake2b FROM judged WHERE rule IS NULL AND kept_blake2b IS NOT NULL
+        SELECT blake2b FROM judged LEFT JOIN archives USING (archive)
+        WHERE rule IS NULL AND kept_blake2b IS NOT NULL
         QUALIFY row_number() OVER (
             PARTITION BY kept_blake2b
-            ORDER BY blake2b = lower(hex(kept_blake2b)) DESC, original_width::BIGINT * original_height DESC, blake2b
+            ORDER BY blake2b = lower(hex(kept_blake2b)) DESC, original_width::BIGINT * original_height DESC,
+                archives.publicdate NULLS LAST, archive, blake2b
         ) > 1
     ) AS lesser WHERE judged.blake2b = lesser.blake2b
     """)

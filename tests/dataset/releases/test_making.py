@@ -78,6 +78,8 @@ def test_the_same_recipe_and_inputs_give_the_same_bytes(
     make(other, recipe, tmp_path, group_bytes=1, memory="200MB")
     assert contents(mined, V1) == contents(other, V1)
     assert contents(mined, V1).keys() > {f"{V1}README.md", f"{V1}croissant.json", f"{V1}release.json"}
+    libraries = {"pillow", "cykooz-resizer", "pyarrow", "duckdb"}
+    assert read_release(mined, "v1").inputs["code"].keys() == {"imgmine", "release"} | libraries
 
 
 def test_another_seed_gives_another_order_of_the_same_images(mined: LocalStore, tmp_path: Path) -> None:

@@ -135,6 +135,15 @@ def test_one_of_each_group_of_near_duplicates_is_in(mined: LocalStore, tmp_path:
     assert made.release.dropped == {"near_duplicate": 3, "nsfw": 1}
 
 
+def test_of_copies_of_one_size_that_of_the_earliest_archive_is_in(mined: LocalStore, tmp_path: Path) -> None:
+    last = max(PICTURES[EARLY][:7], key=lambda pic: pic.digest)
+    first = min(PICTURES[LATE], key=lambda pic: pic.digest)
+    assert first.digest < last.digest
+    put_near_duplicates(mined, (11, first.seed, last.seed))
+    make(mined, recipe_of(near_duplicates="one", select={"nsfw_below": 0.5}), tmp_path)
+    assert ALL - set(names(mined)) == {pic(11).name, first.name}
+
+
 def test_whoever_looks_like_what_is_held_out_is_held_out_too(mined: LocalStore, tmp_path: Path) -> None:
     put_near_duplicates(mined, (0, 1, 20))
     made = make(mined, recipe_of(near_duplicates="one", holdout={"hashes": [pic(20).name]}), tmp_path)
