@@ -4,7 +4,8 @@ What a status or a header means for an image is decided by the rules of the sour
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from imgmine.errors import ImgmineError
 
@@ -23,10 +24,11 @@ _USUAL_HEAD = re.compile(
     + rb")?)\r\n"
 )
 _STATUS_LINE = re.compile(rb"\s*(?:[Hh][Tt][Tt][Pp]|ICY)\S*[ \t]+(\d{3})(?!\d)[^\n]*")
-_BLANK_LINE = re.compile(rb"\n\r*\n")
-_FOLDED = re.compile(rb"\r*\n[ \t]+")
+_BLANK_LINE = re.compile(rb"\n\r*+\n")
+# Where a pattern can begin at each of many bytes, or give some back, it does not: what is hostile has many.
+_FOLDED = re.compile(rb"(?<!\r)\r*+\n[ \t]+")
 _LENGTHS = re.compile(rb"(?<![^\s,])\d{1,18}(?![^\s,])")
-_CHUNK_LINE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]*)?\r*\n")
+_CHUNK_LINE = re.compile(rb"[ \t]*+([0-9A-Fa-f]{1,15}+)[ \t]*+(?:;[^\n]*+)?\r*+\n")
 _CUT_CHUNK_SIZE = re.compile(rb"[ \t]*[0-9A-Fa-f]{0,15}\r*")
 _LINE_END = re.compile(rb"\r*\n")
 _SWITCHING_PROTOCOLS = 101
@@ -80,25 +82,28 @@ class HttpResponse:
         declared_length: Content-Length; the largest where there are several; None where there is none, or no number.
         complete: whether the head ends and the body is as long as it was to be: all chunks and the last one, or (where
             it is not chunked) at least `declared_length` bytes.
+        body_length: the bytes of the body; nothing is copied to count them.
     """
 
-    __slots__ = ("_body", "_chunks", "complete", "declared_length", "headers", "status")
+    __slots__ = ("_body", "_chunked", "body_length", "complete", "declared_length", "headers", "status")
 
     def __init__(
         self,
         status: int,
         headers: Mapping[str, str],
-        body: memoryview | Sequence[memoryview],
+        body: memoryview,
         declared_length: int | None,
         complete: bool,
+        chunks: "_Chunks | None" = None,
     ) -> None:
-        """Take what was parsed; a body in chunks as these."""
+        """Take what was parsed; where `body` is in chunks, what they are."""
         self.status = status
         self.headers = headers
         self.declared_length = declared_length
         self.complete = complete
-        self._body = body if isinstance(body, memoryview) else None
-        self._chunks: Sequence[memoryview] = () if isinstance(body, memoryview) else body
+        self.body_length = len(body) if chunks is None else chunks.size
+        self._chunked = chunks is not None and chunks.only is None
+        self._body = body if chunks is None or chunks.only is None else chunks.only
 
     @property
     def body(self) -> memoryview:
@@ -106,14 +111,11 @@ class HttpResponse:
 
         It is a part of the block; several chunks are copied together when this is asked for.
         """
-        if self._body is None:
-            self._body, self._chunks = memoryview(b"".join(self._chunks)), ()
+        if self._chunked:
+            joined = bytearray()
+            _dechunk(self._body, joined)
+            self._body, self._chunked = memoryview(joined).toreadonly(), False
         return self._body
-
-    @property
-    def body_length(self) -> int:
-        """The bytes of the body; nothing is copied to count them."""
-        return sum(map(len, self._chunks)) if self._body is None else len(self._body)
 
 
 def parse_response(block: bytes | bytearray | memoryview) -> HttpResponse:
@@ -144,11 +146,9 @@ def _parse_unusual(block: memoryview) -> HttpResponse:
         status, lines, ended, body = _split_head(body)
     lowered = lines.lower()
     declared_length = max(map(int, _LENGTHS.findall(_values(lowered, b"\ncontent-length:"))), default=None)
-    dechunked = _dechunk(body) if b"chunked" in _values(lowered, b"\ntransfer-encoding:") else None
-    if dechunked is not None:
-        chunks, whole = dechunked
-        parts = chunks[0] if len(chunks) == 1 else chunks
-        return HttpResponse(status, HttpHeaders(lines), parts, declared_length, ended and whole)
+    chunks = _dechunk(body) if b"chunked" in _values(lowered, b"\ntransfer-encoding:") else None
+    if chunks is not None:
+        return HttpResponse(status, HttpHeaders(lines), body, declared_length, ended and chunks.whole, chunks)
     whole = declared_length is None or len(body) >= declared_length or status in _BODILESS
     return HttpResponse(status, HttpHeaders(lines), body, declared_length, ended and whole)
 
@@ -186,31 +186,50 @@ def _split_head(block: memoryview) -> tuple[int, bytes, bool, memoryview]:
     return int(status_line[1]), _FOLDED.sub(b" ", lines), blank_line is not None, block[rest:]
 
 
-def _dechunk(body: memoryview) -> tuple[list[memoryview], bool] | None:
-    """Take chunks apart; returns them and whether the last chunk was there. None where no chunk begins."""
+class _Chunks(NamedTuple):
+    """What a body in chunks holds: `size` bytes, `whole` if the last chunk was there; `only`: all of them in one."""
+
+    size: int
+    whole: bool
+    only: memoryview | None = None
+
+
+def _dechunk(body: memoryview, joined: bytearray | None = None) -> _Chunks | None:
+    """Count what is in the chunks, and join it to `joined`. None where no chunk begins.
+
+    No list of them is made: a body may have tens of millions.
+    """
     if _CUT_CHUNK_SIZE.fullmatch(bytes(body[:_USUAL_CHUNK_LINE])):
-        return [], False
-    chunks: list[memoryview] = []
-    at = 0
+        return _Chunks(0, False)
+    size = at = count = first = 0
+    whole = False
     while (line := _chunk_line(body, at)) is not None:
-        size, at = line
-        if size == 0:
-            return chunks, True
-        chunks.append(body[at : at + size])
-        at += size
-        line_end = _LINE_END.match(bytes(body[at : at + 4]))
+        length, begin = line
+        if length == 0:
+            whole = True
+            break
+        at = begin + length
+        if not count:
+            first = begin
+        count += 1
+        size += min(length, len(body) - begin)
+        if joined is not None:
+            joined += body[begin:at]
+        line_end = _LINE_END.match(body, at, at + 4)
         if line_end is None:
             break
-        at += line_end.end()
-    return (chunks, False) if chunks else None
+        at = line_end.end()
+    if not count:
+        return _Chunks(0, True) if whole else None
+    return _Chunks(size, whole, body[first : first + size] if count == 1 else None)
 
 
 def _chunk_line(body: memoryview, at: int) -> tuple[int, int] | None:
     """Return the size in the chunk line at `at`, and where the chunk begins; None where this is no such line."""
     for longest in (_USUAL_CHUNK_LINE, _LONGEST_CHUNK_LINE):
-        line = _CHUNK_LINE.match(bytes(body[at : at + longest]))
+        line = _CHUNK_LINE.match(body, at, at + longest)
         if line is not None:
-            return int(line[1], 16), at + line.end()
+            return int(line[1], 16), line.end()
     return None
 
 

@@ -51,6 +51,19 @@ def test_chunks_are_counted_without_being_copied_and_put_together_when_asked_for
     assert response.body_length == len(response.body)
 
 
+def test_chunks_take_no_memory_each() -> None:
+    block = chunked(*[b"x"] * 5_000)
+    tracemalloc.start()
+    response = parse_response(block)
+    _, counting = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    assert response.body == b"x" * 5_000
+    _, joining = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert counting < 20_000
+    assert joining < 50_000
+
+
 @pytest.mark.parametrize(
     ("head", "status"),
     [
