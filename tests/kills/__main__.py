@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.kills.campaign import FOLDER, S3, Kill, Outcome, campaign, circumstances_of, trials
 from tests.kills.moments import Stage
 
+FETCH_MODES = ["cache", "stream", "select"]
+
 
 def main() -> int:
     """Kill as often as is asked for; return 1 where something was wrong afterwards."""
@@ -22,7 +24,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="chooses the moments (default: %(default)s)")
     parser.add_argument("--records", type=int, default=60, help="of the miniature archive (default: about %(default)s)")
     parser.add_argument("--stores", nargs="+", default=[FOLDER, S3], choices=[FOLDER, S3])
-    parser.add_argument("--fetch", nargs="+", default=["cache", "stream"], choices=["cache", "stream", "select"])
+    parser.add_argument("--fetch", nargs="+", default=FETCH_MODES, choices=FETCH_MODES)
     parser.add_argument("--folder", type=Path, help="where to work; what went wrong is kept (default: a temporary one)")
     asked = parser.parse_args()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="imgmine-kills-"))
@@ -57,8 +59,7 @@ def table(kills: Sequence[Kill]) -> str:
         "kills": lambda kill: True,
         "folder": lambda kill: kill.circumstances.store == FOLDER,
         "S3": lambda kill: kill.circumstances.store == S3,
-        "cache": lambda kill: kill.circumstances.fetch == "cache",
-        "stream": lambda kill: kill.circumstances.fetch == "stream",
+        **{mode: lambda kill, mode=mode: kill.circumstances.fetch == mode for mode in FETCH_MODES},
         "an archive anew": lambda kill: kill.circumstances.anew,
         **{victim.value: lambda kill, victim=victim: kill.victim is victim for victim in type(kills[0].victim)},
         "the 2nd or 3rd in a row": lambda kill: kill.in_a_row > 1,
