@@ -15,7 +15,7 @@ from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.samples import Sample, captioned_samples
 from imgmine.models import anomaly_fit
 from imgmine.models.anomaly_card import TEXT, anomaly_card
-from imgmine.models.anomaly_model import AnomalyModel
+from imgmine.models.anomaly_model import AnomalyModel, AnomalyModelError
 from imgmine.models.published_anomaly_model import (
     NoAnomalyModel,
     OtherEmbedder,
@@ -89,7 +89,7 @@ def gmm_model(
             settings=settings,
             code_version=anomaly_fit.CODE_VERSION,
         )
-        model = _fitted_before(opened, inputs)
+        model = _fitted_before(context, opened, inputs)
         as_before = model is not None
         if model is None:
             about = {**reference.about(), "inputs": inputs}
@@ -128,10 +128,14 @@ def _embedded_archives(store: Store) -> list[str]:
     return [name.removeprefix("embeddings/").removesuffix(".parquet") for name in names]
 
 
-def _fitted_before(store: Store, inputs: str) -> AnomalyModel | None:
+def _fitted_before(context: dg.AssetExecutionContext, store: Store, inputs: str) -> AnomalyModel | None:
+    """The model in use where it was fitted to the same; one that cannot be read is fitted anew."""
     try:
         model = current_anomaly_model(store)
     except NoAnomalyModel:
+        return None
+    except AnomalyModelError as unreadable:
+        context.log.warning(f"The model in use is fitted anew: {unreadable}")
         return None
     return model if model.report["reference"].get("inputs") == inputs else None
 

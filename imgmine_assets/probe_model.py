@@ -11,7 +11,7 @@ from imgmine.dataset.labels import read_labels
 from imgmine.models import probe_model as stage
 from imgmine.models.category_list import read_categories
 from imgmine.models.probe_card import TEXT, probe_card
-from imgmine.models.probe_model import NoProbes, ProbeModel
+from imgmine.models.probe_model import NoProbes, ProbeModel, ProbeModelError
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import fingerprint
@@ -65,7 +65,7 @@ def probe_model(
             exclusive=names,
             code_version=stage.CODE_VERSION,
         )
-        model = _fitted_before(opened, inputs)
+        model = _fitted_before(context, opened, inputs)
         as_before = model is not None
         if model is None:
             model = stage.fit_probes(found, embedder, {"inputs": inputs})
@@ -77,10 +77,14 @@ def probe_model(
         yield _result(opened, model, as_before, time.monotonic() - started)
 
 
-def _fitted_before(store: Store, inputs: str) -> ProbeModel | None:
+def _fitted_before(context: dg.AssetExecutionContext, store: Store, inputs: str) -> ProbeModel | None:
+    """The probes in use where they were fitted to the same; those that cannot be read are fitted anew."""
     try:
         model = stage.current_probes(store)
     except NoProbes:
+        return None
+    except ProbeModelError as unreadable:
+        context.log.warning(f"The probes in use are fitted anew: {unreadable}")
         return None
     return model if model.report.get("inputs") == inputs else None
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import PersonNeeded
 from imgmine.models.calibration import Calibration, CalibrationError
 from imgmine.models.detectors.base import Detector, DetectorError
 from imgmine.models.detectors.kinds import read_detector
@@ -29,7 +29,7 @@ _CALIBRATION = ("training_scores", "calibration_scores")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-class AnomalyModelError(ImgmineError):
+class AnomalyModelError(PersonNeeded):
     """A stored anomaly model cannot be read, or it is asked to score what it was not made for."""
 
 
@@ -93,7 +93,10 @@ class AnomalyModel:
         try:
             card = json.loads(files[REPORT_FILE])
             if not isinstance(card, dict) or card.get("format") != _FORMAT:
-                raise AnomalyModelError(f"{REPORT_FILE} is not the card of an anomaly model of format {_FORMAT}.")
+                raise AnomalyModelError(
+                    f"{REPORT_FILE} is not the card of an anomaly model of format {_FORMAT}. "
+                    "Materialize gmm_model again."
+                )
             arrays = _read_npz(files[PARAMETERS_FILE])
             model = cls(
                 kind=card["kind"],
@@ -103,15 +106,17 @@ class AnomalyModel:
                 calibration=Calibration(arrays["calibration_scores"]),
                 report={key: value for key, value in card.items() if key not in _HEADER},
             )
+            said = card["version"]
         except KeyError as error:
             raise AnomalyModelError(f"A stored anomaly model lacks {error}. Materialize gmm_model again.") from error
         except (ValueError, zipfile.BadZipFile, OSError, EOFError, CalibrationError, DetectorError) as error:
             raise AnomalyModelError(
                 f"A stored anomaly model cannot be read: {error} Materialize gmm_model again."
             ) from error
-        if model.version != card["version"]:
+        if model.version != said:
             raise AnomalyModelError(
-                f"The parameters are those of {model.version}; {REPORT_FILE} is that of {card['version']}."
+                f"The parameters are those of {model.version}; {REPORT_FILE} is that of {said}. Materialize gmm_model "
+                "again."
             )
         return model
 

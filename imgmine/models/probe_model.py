@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from imgmine.decisions import ProbeDecision
-from imgmine.errors import ImgmineError
+from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.models.one_thread import one_thread
 from imgmine.models.probe import LEAST, Probe, TooFewLabels, fit_probe, sigmoid
 from imgmine.models.probe_card import probe_card
@@ -42,7 +42,7 @@ class NoProbes(ImgmineError):
     """No probe is in use: nothing was labelled, or too little."""
 
 
-class ProbeModelError(ImgmineError):
+class ProbeModelError(PersonNeeded):
     """The stored probes cannot be read, or are asked about vectors that they were not made for."""
 
 
@@ -182,14 +182,16 @@ def current_probes(store: Store) -> ProbeModel:
         version = json.loads(store.get_bytes(CURRENT_KEY))["version"]
         report = json.loads(store.get_bytes(f"{FOLDER}/{version}/{REPORT_FILE}"))
         table = from_parquet(store.get_bytes(f"{FOLDER}/{version}/{PARAMETERS_FILE}"))
+        weights = np.array(table["weights"].to_pylist())
+        embedder = report.pop("embedder")
+        model = ProbeModel(embedder, tuple(table["label"].to_pylist()), weights, table["bias"].to_numpy(), report)
     except NotInStore:
         raise NoProbes(
             f"There is no probe: label at least {LEAST} pictures with a word and {LEAST} without it "
             "(imgmine label add), then materialize probe_model."
         ) from None
-    weights = np.array(table["weights"].to_pylist())
-    embedder = report.pop("embedder")
-    model = ProbeModel(embedder, tuple(table["label"].to_pylist()), weights, table["bias"].to_numpy(), report)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:  # Arrow's errors are the first or last
+        raise ProbeModelError("The stored probes cannot be read. Materialize probe_model again.") from error
     if model.version != version:
         raise ProbeModelError(f"The stored probes {version} are damaged. Materialize probe_model again.")
     return model

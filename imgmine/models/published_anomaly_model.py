@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from imgmine.errors import ImgmineError, PersonNeeded
-from imgmine.models.anomaly_model import PARAMETERS_FILE, REPORT_FILE, AnomalyModel
+from imgmine.models.anomaly_model import PARAMETERS_FILE, REPORT_FILE, AnomalyModel, AnomalyModelError
 from imgmine.store.base import NotInStore, Store
 
 _FOLDER = "models/anomaly"
@@ -44,6 +44,8 @@ def current_anomaly_model(store: Store) -> AnomalyModel:
         raise NoAnomalyModel(
             "No anomaly model has been fitted yet. Materialize gmm_model, then anomaly_scores."
         ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise AnomalyModelError(f"{CURRENT_KEY} in the store is damaged. Materialize gmm_model again.") from error
     return AnomalyModel.from_files(files)
 
 
