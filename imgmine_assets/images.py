@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from imgmine.dataset.blocklist import are_pictures_as_listed
+from imgmine.dataset.takedown.later_entries import see_to_later_entries
 from imgmine.dataset.takedown.listings import listed
 from imgmine.dataset.takedown.mining import blocklist_of
 from imgmine.dataset.takedown_log import read_log
@@ -32,6 +33,7 @@ from resources.blocklist import BlocklistResource
 from resources.decoders import DecodersResource
 from resources.models import ModelsResource
 from resources.store import StoreResource
+from resources.warehouse import WarehouseResource
 
 _NAME = "images"
 _SHARDS = "previews"
@@ -44,6 +46,7 @@ def _images(
     store: StoreResource,
     decoders: DecodersResource,
     models: ModelsResource,
+    warehouse: WarehouseResource,
     blocklist: BlocklistResource,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The gate: Pillow loads it whole, its mode is RGB, both sides have at least 128 pixels. Each drop has its reason.
@@ -53,17 +56,15 @@ def _images(
     """
     archive = context.partition_key
     started = time.monotonic()
-    with explained():
+    # Before anything is read: a take-down keeps off what is being made.
+    with explained(), scratch_folder(store.scratch_root, _NAME, archive) as scratch:
         opened = store.open()
         files = read_table(opened, "files", archive)
         version = stage.code_version(decoders.decoding)
         inputs = fingerprint(files=files.origin, code_version=version)
-        with (
-            scratch_folder(store.scratch_root, _NAME, archive) as scratch,
-            decoders.start() as pool,
-            stage.open_gated(store.scratch_root, archive, pool) as known,
-        ):
-            blocked = PdqIndex((blocklist.load() | blocklist_of(read_log(opened))).pdq)
+        with decoders.start() as pool, stage.open_gated(store.scratch_root, archive, pool) as known:
+            log = read_log(opened)
+            blocked = PdqIndex((blocklist.load() | blocklist_of(log)).pdq)
             as_before = unchanged(opened, [_NAME], archive, inputs, _SHARDS) and are_pictures_as_listed(
                 blocked, read_table(opened, _NAME, archive).read()
             )
@@ -90,8 +91,19 @@ def _images(
                     _SHARDS,
                     log_progress(context.log, "publish"),
                 )
+                # An entry that names a picture could not find it among those of this archive before.
+                see_to_later_entries(
+                    opened,
+                    warehouse.mirror_folder,
+                    store.scratch_root,
+                    scratch,
+                    stage=_NAME,
+                    archive=archive,
+                    since=log,
+                )
             known.remove()
-            sheets = _sheets(opened, archive, files.read(), scratch, pool, models.screen())
+            left = read_table(opened, "files", archive).read()
+            sheets = _sheets(opened, archive, left, scratch, pool, models.screen())
         return _result(opened, archive, sheets, as_before, time.monotonic() - started)
 
 

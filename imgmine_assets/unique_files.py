@@ -18,8 +18,9 @@ from imgmine.archives.part_file import is_verified
 from imgmine.archives.remote_file import WrongBytes
 from imgmine.dataset.blocklist import is_as_listed
 from imgmine.dataset.known_files import KnownFiles
-from imgmine.dataset.takedown.mining import blocklist_of, note_named
-from imgmine.dataset.takedown_log import read_log
+from imgmine.dataset.takedown.later_entries import see_to_later_entries
+from imgmine.dataset.takedown.mining import blocklist_of, is_as_named, note_named
+from imgmine.dataset.takedown_log import Rules, read_log
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.images.worker_process import DecoderError
 from imgmine.scratch import scratch_folder
@@ -72,7 +73,7 @@ def _unique_files(
         earlier = warehouse.known_before(opened, item) if _leaves_out_known(archive_org) else None
         log = read_log(opened)
         blocked = blocklist.load() | blocklist_of(log)
-        enough = _enough(opened, archive_org.mode, item, store.shard_bytes, earlier, blocked)
+        enough = _enough(opened, archive_org.mode, item, store.shard_bytes, earlier, blocked, log.rules)
         as_before = any(unchanged(opened, _TABLES, archive, inputs, _SHARDS) for inputs in enough)
         fetched = 0
         if as_before:
@@ -116,6 +117,18 @@ def _unique_files(
                     log_progress(context.log, "publish"),
                     remake=extraction.remake,
                 )
+                # Whoever added an entry meanwhile could not know what this archive has.
+                change = see_to_later_entries(
+                    opened,
+                    warehouse.mirror_folder,
+                    store.scratch_root,
+                    scratch,
+                    stage=_NAME,
+                    archive=archive,
+                    since=log,
+                )
+                if change is not None and change.files:
+                    context.log.info(f"{archive}: {len(change.files)} files were taken down while it was read")
                 # Nobody waits for these but the next step, which makes what is missing.
                 try:
                     ahead.gate.drain(log_progress(context.log, "gate", unit="files"))
@@ -153,7 +166,13 @@ def _leaves_out_known(archive_org: ArchiveOrgResource) -> bool:
 
 
 def _enough(
-    store: Store, mode: FetchMode, item: Item, shard_bytes: int, earlier: KnownFiles | None, blocklist: Blocklist
+    store: Store,
+    mode: FetchMode,
+    item: Item,
+    shard_bytes: int,
+    earlier: KnownFiles | None,
+    blocklist: Blocklist,
+    named: Rules,
 ) -> list[str]:
     """Return the fingerprints of inputs, any of which published tables may have that need not be made again.
 
@@ -166,7 +185,7 @@ def _enough(
         records, files = (read_table(store, name, item.identifier).read() for name in _TABLES)
     except NotInStore:
         return []
-    if not is_as_listed(blocklist, records, files):
+    if not (is_as_listed(blocklist, records, files) and is_as_named(named, records)):
         return []
     enough = [extract.inputs_fingerprint(item, shard_bytes)]
     if mode is FetchMode.SELECT:

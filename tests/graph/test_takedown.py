@@ -1,8 +1,10 @@
 """A take-down through the whole graph: out of everything, not back when the archive is mined again, back by an undo."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from imgmine.dataset.explain import explain
 from imgmine.dataset.explanation_text import short_answer
 from imgmine.dataset.takedown.names import published_under, url_value
-from imgmine.dataset.takedown_log import Action, Draft, Kind, append, rules_of, undo_of
+from imgmine.dataset.takedown_log import Action, Draft, Kind, append, read_log, rules_of, undo_of
 from imgmine.store.opening import store_of
 from imgmine.store.publish import read_table
 from imgmine_assets.mining import run_job
@@ -91,3 +93,29 @@ def test_out_of_everything_not_back_by_mining_and_back_by_an_undo(
     run("mine_again", archive)
     of_archive = {key: digest for key, digest in before.items() if archive in key and "embeddings" not in key}
     assert of_archive.items() <= digests(work, "records", "files", "images", "previews").items(), "byte for byte"
+
+
+def test_what_is_named_while_the_archive_is_read_is_not_left_in_it(
+    mined: MinedDemo, work: Workplace, defs: dg.Definitions
+) -> None:
+    store = store_of(work.settings)
+    archive = mined.identifiers[0]
+    row = next(row for row in read_table(store, "files", archive).read().to_pylist() if row["video_blake2b"] is None)
+    add_archives(work.instance, [archive])
+    for table in ("records", "files"):
+        store.delete(f"{table}/{archive}.parquet")
+    key = work.store / f"records/{archive}.parquet"
+
+    def name_it(event: str, details: tuple[Any, ...]) -> None:
+        """Add the entry, which finds nothing, when the pass is over and the first table is about to be there."""
+        if event == "os.rename" and str(details[1]) == str(key) and not read_log(store).entries:
+            append(store, Draft(Action.ADD, Kind.URL, (url_value(row["url"]),), (), "asked for"))
+
+    sys.addaudithook(name_it)
+    outcome = run_job(defs, work.instance, "mine_again", archive)
+    assert outcome.succeeded, outcome
+    assert row["blake2b"] in read_log(store).blocked
+    assert not [name for _, name, _ in members(store, "") if name.startswith(row["blake2b"].hex())]
+    assert row["blake2b"] not in read_table(store, "files", archive).read()["blake2b"].to_pylist()
+    records = {found["url"]: found["decision"] for found in read_table(store, "records", archive).read().to_pylist()}
+    assert records[row["url"]] == "blocked"

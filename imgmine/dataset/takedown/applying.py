@@ -26,7 +26,7 @@ from imgmine.dataset.takedown.scan import ScanMode, scan_store
 from imgmine.dataset.takedown_log import Action, Draft, TakedownLog, append, named_digests, read_log, rules_of
 from imgmine.images.gated import gated_file
 from imgmine.places import Places
-from imgmine.scratch import TABLE_STAGES, StageBusy, alone_with, scratch_folder
+from imgmine.scratch import TABLE_STAGES, StageBusy, alone_with, at_work_since_before, scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.tables import Provenance, from_parquet, parquet_metadata, to_parquet
 
@@ -75,6 +75,7 @@ def apply_log(
     for table in (*ARCHIVE_TABLES, SKETCHES):
         store.mirror(table, ".parquet", mirror_folder)  # what is gone goes from the copies too
     follow()
+    busy += _not_seen_to(places.scratch_root, log)
     all_notes = [change for archive in affected for change in notes.noted_of_archive(store, archive)]
     raw_kept, raw_dropped = _raw_files(places.cache, all_notes, drop_raw)
     scanned = scan_store(
@@ -156,6 +157,15 @@ def _asked(store: Store, mirror_folder: Path, select: str, digests: Collection[b
         view_archive_tables(connection, folders)
         connection.register("those", digests_table(digests))
         return {value for (value,) in connection.execute(f"SELECT DISTINCT * FROM ({select})").fetchall()}
+
+
+def _not_seen_to(scratch_root: Path, log: TakedownLog) -> set[str]:
+    """Return the archives that are being made, and were begun before the last entry: its files may be among theirs.
+
+    When it has published them, the stage looks at the log once more.
+    """
+    times = [entry.time for entry in log.entries if entry.action is not Action.UNDO]
+    return at_work_since_before(scratch_root, TABLE_STAGES, max(times)) if times else set()
 
 
 def _values(log: TakedownLog) -> list[str]:

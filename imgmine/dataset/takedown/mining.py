@@ -5,8 +5,12 @@ The pass itself is `imgmine.archives.extract`'s.
 
 from collections.abc import Mapping
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from imgmine.archives.blocked import Blocklist, HashKind
-from imgmine.dataset.takedown_log import Action, Draft, TakedownLog, append
+from imgmine.dataset.takedown_log import Action, Draft, Rules, TakedownLog, append
+from imgmine.decisions import RecordDecision
 from imgmine.store.base import Store
 
 
@@ -21,6 +25,15 @@ def blocklist_of(log: TakedownLog) -> Blocklist:
         HashKind.PDQ: rules.pdq,
     }
     return Blocklist.of((kind, digest) for kind, digests in hashes.items() for digest in digests)
+
+
+def is_as_named(rules: Rules, records: pa.Table) -> bool:
+    """Tell whether the ledger says of every original that the rules name by its URL or its id that it is blocked."""
+    if not rules.has_names:
+        return True
+    left = pc.and_(pc.is_valid(records["blake2b"]), pc.not_equal(records["decision"], RecordDecision.BLOCKED.value))
+    rows = records.filter(left)
+    return not any(map(rules.names, rows["url"].to_pylist(), rows["media_id"].to_pylist()))
 
 
 def note_named(store: Store, log: TakedownLog, named: Mapping[bytes, tuple[str, str]]) -> None:

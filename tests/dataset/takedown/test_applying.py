@@ -204,6 +204,18 @@ def test_what_somebody_is_at_work_on_is_left_and_raw_files_are_removed_when_aske
     assert [path.name for path in (tmp_path / "cache").rglob("*.zst")] == ["third.warc.zst"]
 
 
+def test_an_archive_that_is_being_mined_since_before_the_entry_is_not_done(
+    tmp_path: Path, objects: dict[str, bytes]
+) -> None:
+    store = store_of(objects, tmp_path / "store")
+    with scratch_folder(tmp_path / "scratch", "unique_files", "later one"):
+        assert applied(store, tmp_path).is_complete, "it has read the log as it is"
+        block(store, tmp_path, "url:https://i.imgur.com/later.jpg")
+        report = applied(store, tmp_path)
+    assert (report.busy, report.is_complete) == (["later one"], False)
+    assert applied(store, tmp_path).is_complete
+
+
 def put_table(store: Store, key: str, columns: dict[str, pa.Array]) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
