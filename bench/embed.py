@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from clip_onnx import ARCHITECTURES, make_model
+from random_weights.clip_onnx import ARCHITECTURES, make_model
 
 from imgmine.models.checking import sample_previews
 from imgmine.models.embedder import Embedder, embed_archive, load_embedder

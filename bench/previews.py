@@ -16,8 +16,8 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from clip_onnx import ARCHITECTURES, make_model
 from PIL import Image
+from random_weights.clip_onnx import ARCHITECTURES, make_model
 
 from imgmine.demo.photographs import photograph_size, reference_photographs, take_photograph
 from imgmine.images import previews

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from clip_onnx import ARCHITECTURES, make_model
+from random_weights.clip_onnx import ARCHITECTURES, make_model
 
 from imgmine.models.cards import ModelError, find_model, load_card
 from imgmine.models.quantizing import Weights, best_weights, quantize_model

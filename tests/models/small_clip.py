@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.clip_onnx import Architecture, Tower, make_model
+from bench.random_weights.clip_onnx import Architecture, Tower, make_model
 
 SMALL = Architecture(224, 32, Tower(64, 2, 4, 512), Tower(32, 2, 4, 512))
 

@@ -1,6 +1,6 @@
 """ONNX files of CLIP's true architecture with random weights: for whoever has none of the weights.
 
-    python bench/clip_onnx.py clip-vit-b-32 FOLDER [--text]
+    python bench/random_weights/clip_onnx.py clip-vit-b-32 FOLDER [--text]
 
 FOLDER becomes a model folder: `model.onnx`, its card, and with --text the text tower and a tokenizer of single bytes.
 Layers, widths, operators and parameter counts are those of the published model (image towers: B/32 87.8, B/16 86.2,
@@ -243,7 +243,7 @@ def make_model(
     folder.mkdir(parents=True, exist_ok=True)
     parameters = image_tower(architecture, folder / MODEL_FILE, seed)
     card = yaml.safe_load((shipped_card(name) / CARD_FILE).read_text(encoding="utf-8"))
-    card |= {"source": f"bench/clip_onnx.py, random weights of seed {seed}", "licence": "CC0-1.0"}
+    card |= {"source": f"bench/random_weights/clip_onnx.py, random weights of seed {seed}", "licence": "CC0-1.0"}
     card["sha256"] = _sha256(folder / MODEL_FILE)
     if text:
         text_tower(architecture, folder / card["text"]["model"], seed + 1)
