@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.dataset.near_pairs import CODE
-from imgmine.dataset.relations import connect
+from imgmine.dataset.relations import connect, parquet_source
 from imgmine.images.hashes import mirrored_pdq, pdq_distance
 
 _ITEM = np.dtype(
@@ -33,12 +33,12 @@ _BATCH = 1 << 16
 
 _ALL = """
 SELECT blake2b, precedence, pixels, pdq, vector_code, preview_shard, preview_offset, preview_size
-FROM read_parquet($1, filename = true) JOIN holdings ON parse_filename(filename) = file
+FROM {source} JOIN holdings ON parse_filename(filename) = file
 ANTI JOIN blocked USING (blake2b)
 """
 # The archive that has a file first speaks for it: the row is the same in all of them.
-_FIRSTS = f"CREATE TABLE firsts AS SELECT blake2b, min(precedence) AS precedence FROM ({_ALL}) GROUP BY blake2b"
-_CHOSEN = f"CREATE TABLE chosen AS SELECT * FROM ({_ALL}) JOIN firsts USING (blake2b, precedence)"
+_FIRSTS = "CREATE TABLE firsts AS SELECT blake2b, min(precedence) AS precedence FROM ({all}) GROUP BY blake2b"
+_CHOSEN = "CREATE TABLE chosen AS SELECT * FROM ({all}) JOIN firsts USING (blake2b, precedence)"
 _ORDERED = "SELECT * FROM chosen ORDER BY pixels DESC, precedence, blake2b"
 
 
@@ -146,11 +146,12 @@ def gather(sketches: Path, precedence: Mapping[str, int], blocked: Collection[by
         connection.register("holdings", holdings)
         connection.register("blocked", taken)
         # Read by name, so that what is not among the holdings is not even opened for the whole of its rows.
-        paths = [str(sketches / file) for file in holdings["file"].to_pylist()]
+        paths = [sketches / file for file in holdings["file"].to_pylist()]
+        rows = _ALL.format(source=parquet_source(*paths, named=True))
         connection.execute("SET preserve_insertion_order = false")
         # One step after the other: each may spill, and two at once need twice the memory.
-        connection.execute(_FIRSTS, [paths])
-        connection.execute(_CHOSEN, [paths])
+        connection.execute(_FIRSTS.format(all=rows))
+        connection.execute(_CHOSEN.format(all=rows))
         connection.execute("DROP TABLE firsts")
         items.fill(connection.execute(_ORDERED).to_arrow_reader(_BATCH))
     database.unlink()

@@ -3,19 +3,19 @@
 from pathlib import Path
 
 from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
-from imgmine.dataset.relations import connect
+from imgmine.dataset.relations import connect, parquet_source
 from imgmine.dataset.sketches import SKETCHES
 from imgmine.images.samples import Sample
 from imgmine.store.base import NotInStore, Store
 
 # The first by BLAKE2b, which is as good as drawn by lot.
 _CHOSEN = """
-SELECT how, blake2b, kept_blake2b, agreement FROM read_parquet($1) WHERE how <> 'kept'
-QUALIFY row_number() OVER (PARTITION BY how ORDER BY blake2b) <= $2 ORDER BY how, blake2b
+SELECT how, blake2b, kept_blake2b, agreement FROM {source} WHERE how <> 'kept'
+QUALIFY row_number() OVER (PARTITION BY how ORDER BY blake2b) <= $1 ORDER BY how, blake2b
 """
 _PLACES = """
 SELECT blake2b, any_value(preview_shard), any_value(preview_offset), any_value(preview_size)
-FROM read_parquet($1) WHERE blake2b IN (SELECT unnest($2)) GROUP BY blake2b
+FROM {source} WHERE blake2b IN (SELECT unnest($1)) GROUP BY blake2b
 """
 
 
@@ -30,15 +30,14 @@ def sampled_near_duplicates(
         table = store.local_copy(NEAR_DUPLICATES_KEY, scratch)
     except NotInStore:
         return {}
-    folder = store.mirror(SKETCHES, ".parquet", mirror_folder)
+    sketches = sorted(store.mirror(SKETCHES, ".parquet", mirror_folder).glob("*.parquet"))
     with connect() as connection:
-        chosen = connection.execute(_CHOSEN, [str(table), each]).fetchall()
+        chosen = connection.execute(_CHOSEN.format(source=parquet_source(table)), [each]).fetchall()
         wanted = [digest for row in chosen for digest in row[1:3]]
-        places = (
-            {row[0]: row[1:] for row in connection.execute(_PLACES, [str(folder / "*.parquet"), wanted]).fetchall()}
-            if wanted
-            else {}
-        )
+        places = {}
+        if wanted and sketches:
+            found = connection.execute(_PLACES.format(source=parquet_source(*sketches)), [wanted]).fetchall()
+            places = {row[0]: row[1:] for row in found}
     samples: dict[str, list[Sample]] = {}
     for how, digest, kept, agreement in chosen:
         if digest in places and kept in places:

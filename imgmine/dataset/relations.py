@@ -62,13 +62,22 @@ def archive_table(table: str, folder: Path, archives: Collection[str] | None = N
     if not (_has_parts(folder) if archives is None else archives):
         return _empty(schema) if own_archive else _empty(pa.schema([pa.field("archive", pa.string()), *schema]))
     columns = ", ".join(_quoted_name(name) for name in schema.names)
-    parts = _escaped(folder.resolve())
-    names = ["*"] if archives is None else [_escaped(Path(name)) for name in sorted(archives)]
-    files = ", ".join(_quoted(f"{parts}/{name}{_PARQUET}") for name in names)
-    source = f"read_parquet([{files}], filename = true)"
+    if archives is None:
+        source = f"read_parquet({quoted(f'{_alone(folder.resolve())}/*{_PARQUET}')}, filename = true)"
+    else:
+        source = parquet_source(*(folder / f"{name}{_PARQUET}" for name in sorted(archives)), named=True)
     if own_archive:
         return f"SELECT {columns} FROM {source}"
     return f"SELECT left(parse_filename(filename), -{len(_PARQUET)}) AS archive, {columns} FROM {source}"
+
+
+def parquet_source(*paths: Path, named: bool = False) -> str:
+    """Return the SQL that reads these files, one or more, as one relation; where `named`, each row has its `filename`.
+
+    Whatever is in a path stands for itself: DuckDB takes `*`, `?` and `[` for a pattern.
+    """
+    files = ", ".join(quoted(_alone(path.resolve())) for path in paths)
+    return f"read_parquet([{files}], filename = {str(named).lower()})"
 
 
 def view_archive_tables(connection: duckdb.DuckDBPyConnection, folders: Mapping[str, Path]) -> None:
@@ -84,7 +93,7 @@ def dataset_table(table: str, folder: Path) -> str:
     paths = ownership_files(folder) if table == "ownership" else (folder / f"{table}{_PARQUET}",)
     if not paths or not paths[0].is_file():
         return _empty(schema)
-    whole, *changes = (f"SELECT {columns} FROM read_parquet({_quoted(_escaped(path.resolve()))})" for path in paths)
+    whole, *changes = (f"SELECT {columns} FROM {parquet_source(path)}" for path in paths)
     if not changes:
         return whole
     return (
@@ -106,7 +115,8 @@ def ownership_answer(folder: Path) -> str | None:
     """Return a digest of all that the published ownership follows from: the same for the same rows, however it was
     made. None where there is none yet.
     """
-    return _archives_metadata(folder).get("answer")
+    metadata = _archives_metadata(folder)
+    return metadata.get("answer") or metadata.get("inputs")
 
 
 def _archives_metadata(folder: Path) -> dict[str, str]:
@@ -160,7 +170,8 @@ def _sql_type(kind: pa.DataType) -> str:
     }[kind]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -168,6 +179,6 @@ def _quoted_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _escaped(path: Path) -> str:
+def _alone(path: Path) -> str:
     """Return the path as a glob pattern that matches it alone."""
     return "".join(f"[{character}]" if character in "*?[" else character for character in str(path))

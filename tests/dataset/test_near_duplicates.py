@@ -16,6 +16,7 @@ from PIL import Image
 
 from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY, NearDuplicates, publish_near_duplicates
 from imgmine.dataset.near_judge import NearDuplicateError
+from imgmine.dataset.near_samples import sampled_near_duplicates
 from imgmine.dataset.takedown.applying import apply_log
 from imgmine.dataset.takedown_log import Action, Draft, Kind, append, undo_of
 from imgmine.dataset.warehouse import build_warehouse
@@ -202,9 +203,10 @@ def test_blocked_and_dropped_pictures_take_no_part(archives: dict[str, dict[str,
 def test_after_a_take_down_was_undone_the_groups_are_what_they_were(
     archives: dict[str, dict[str, Pictured]], tmp_path: Path
 ) -> None:
-    store = LocalStore(tmp_path / "store")
+    store = LocalStore(tmp_path / "we'ird [x] *" / "store")
     fill(store, archives, ["first", "second"])
     before = run(store, tmp_path / "1", archives)
+    assert sampled_near_duplicates(store, tmp_path, tmp_path).keys() == {"pdq", "mirrored"}
     one = archives["first"]["bison"].blake2b
     entry = append(store, Draft(Action.ADD, Kind.HASH, (f"blake2b:{one.hex()}",), (one,), "asked"))
     (tmp_path / "apply").mkdir()

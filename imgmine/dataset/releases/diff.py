@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from imgmine.dataset.relations import connect
+from imgmine.dataset.relations import connect, parquet_source, quoted
 from imgmine.dataset.releases.inputs import Inputs
 from imgmine.dataset.releases.packing import SAMPLES_FILE
 from imgmine.dataset.releases.recipe import Recipe
@@ -201,7 +201,8 @@ def _summed(
         f"SELECT blake2b, reason FROM changes WHERE change = 'went' ORDER BY blake2b LIMIT {_EXAMPLES}"
     ).fetchall()
     rows = scratch / "diff.parquet"
-    connection.execute(f"COPY (FROM changes ORDER BY blake2b) TO '{_escaped(rows)}' (FORMAT parquet, COMPRESSION zstd)")
+    to = quoted(str(rows))
+    connection.execute(f"COPY (FROM changes ORDER BY blake2b) TO {to} (FORMAT parquet, COMPRESSION zstd)")
     recipes = difflib.unified_diff(former.recipe.splitlines(), recipe.splitlines(), lineterm="", n=0)
     return Diff(
         before=former.version,
@@ -221,8 +222,7 @@ def _load(connection: duckdb.DuckDBPyConnection, table: str, store: Store, relea
     """Make a table of the release's images: `blake2b` and `archive`."""
     connection.execute(f"CREATE TABLE {table} (blake2b VARCHAR, archive VARCHAR)")
     for paths in _local_samples(store, release, folder):
-        listed = ", ".join(f"'{_escaped(path)}'" for path in paths)
-        connection.execute(f"INSERT INTO {table} SELECT blake2b, archive FROM read_parquet([{listed}])")
+        connection.execute(f"INSERT INTO {table} SELECT blake2b, archive FROM {parquet_source(*paths)}")
 
 
 def _taken_out_of(store: Store, version: str) -> list[str]:
@@ -251,8 +251,7 @@ def _load_told(connection: duckdb.DuckDBPyConnection, store: Store, release: Rel
     except NotInStore:
         return
     connection.execute(
-        f"INSERT INTO told SELECT {number_of(release.version)}, blake2b, change, reason "
-        f"FROM read_parquet('{_escaped(path)}')"
+        f"INSERT INTO told SELECT {number_of(release.version)}, blake2b, change, reason FROM {parquet_source(path)}"
     )
 
 
@@ -266,7 +265,3 @@ def _names(connection: duckdb.DuckDBPyConnection, table: str, names: Any) -> Non
 def _count(connection: duckdb.DuckDBPyConnection, what: str) -> int:
     [(count,)] = connection.execute(f"SELECT count(*) FROM {what}").fetchall()
     return int(count)
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from imgmine.dataset.relations import connect
+from imgmine.dataset.relations import connect, parquet_source
 from imgmine.dataset.releases.packing import SAMPLES_FILE
 from imgmine.dataset.releases.recipe import Layout
 from imgmine.dataset.releases.release import Release, ReleaseShard
@@ -56,8 +56,7 @@ def export_duckdb(store: Store, release: Release, out: Path, scratch: Path) -> i
                 )
             path = store.local_copy(shard.files[SAMPLES_FILE].key, scratch / "copies")
             verb = "CREATE TABLE samples AS" if shard is release.shards[0] else "INSERT INTO samples"
-            quoted = str(path).replace("'", "''")
-            connection.execute(f"{verb} SELECT {shard.number} AS shard, * FROM read_parquet('{quoted}')")
+            connection.execute(f"{verb} SELECT {shard.number} AS shard, * FROM {parquet_source(path)}")
             shutil.rmtree(scratch / "copies", ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(draft, out)

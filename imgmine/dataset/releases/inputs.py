@@ -14,13 +14,12 @@ import pyarrow.parquet as pq
 from imgmine import __version__
 from imgmine.cores import usable_cores
 from imgmine.dataset.near_groups import NOT_WHOLE
-from imgmine.dataset.relations import archive_table, dataset_table
+from imgmine.dataset.relations import archive_table, dataset_table, ownership_answer, parquet_source
 from imgmine.dataset.releases.recipe import NearDuplicates, Recipe
 from imgmine.dataset.takedown_log import TakedownLog, read_log
 from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, file_digest, fingerprint
-from imgmine.store.tables import parquet_metadata
 
 CODE_VERSION = "1"
 
@@ -119,7 +118,7 @@ def read_inputs(store: Store, mirror_folder: Path, recipe: Recipe) -> Inputs:
     tables = {table: _digests(folder, recipe.archives, seen) for table, folder in folders.items()}
     _require(recipe, tables)
     # The answer is the same in however many files ownership lies; who has what is in its name.
-    answer = _ownership_answer(over_all)
+    answer = ownership_answer(over_all)
     if answer is None:
         raise InputMissing(f"{recipe.name}: there is no dataset yet. Launch the job statistics, then try again.")
     dataset = {"ownership": answer}
@@ -139,8 +138,7 @@ def read_inputs(store: Store, mirror_folder: Path, recipe: Recipe) -> Inputs:
                 "they have to be made again. Launch the job find_near_duplicates, then try again."
             )
         dataset["near_duplicates"] = _seen_digest(path, seen)
-        quoted = str(path).replace("'", "''")
-        relations["near_duplicates"] = f"SELECT blake2b, kept_blake2b FROM read_parquet('{quoted}')"
+        relations["near_duplicates"] = f"SELECT blake2b, kept_blake2b FROM {parquet_source(path)}"
     return Inputs(
         recipe_digest=recipe.digest,
         tables=tables,
@@ -197,15 +195,6 @@ def _facts(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return facts.st_size, facts.st_mtime_ns, facts.st_ino
-
-
-def _ownership_answer(over_all: Path) -> str | None:
-    """Return the fingerprint of what ownership was found from, or None where that was not done yet."""
-    try:
-        metadata = parquet_metadata((over_all / "archives.parquet").read_bytes())
-    except OSError:
-        return None
-    return metadata.get("answer") or metadata.get("inputs")
 
 
 def _uncovered(over_all: Path, files: Mapping[str, str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import duckdb
 import pyarrow as pa
 
-from imgmine.dataset.relations import connect
+from imgmine.dataset.relations import connect, quoted
 from imgmine.dataset.releases.inputs import Inputs
 from imgmine.dataset.releases.recipe import Content, NearDuplicates, Recipe
 from imgmine.dataset.releases.samples import PLACE, PLANNED
@@ -101,7 +101,7 @@ def choose(recipe: Recipe, inputs: Inputs, scratch: Path, *, memory: str = "1GB"
         columns = ", ".join(name for schema in (PLANNED, PLACE) for name in schema.names)
         connection.execute(
             f"""COPY (SELECT {columns} FROM judged WHERE rule IS NULL ORDER BY md5($order || blake2b), blake2b)
-            TO '{str(plan).replace("'", "''")}' (FORMAT parquet, ROW_GROUP_SIZE {_PLAN_ROWS})""",
+            TO {quoted(str(plan))} (FORMAT parquet, ROW_GROUP_SIZE {_PLAN_ROWS})""",
             {"order": f"imgmine order {recipe.seed} "},
         )
         yield Chosen(plan, images, MappingProxyType(dropped), connection)
@@ -237,7 +237,7 @@ def _rules(recipe: Recipe) -> str:
     if not select.stills:
         branches.append(("files.video_blake2b IS NOT NULL", Rule.STILL))
     if select.formats:
-        branches.append((f"images.format NOT IN ({', '.join(map(_quoted, select.formats))})", Rule.FORMAT))
+        branches.append((f"images.format NOT IN ({', '.join(map(quoted, select.formats))})", Rule.FORMAT))
     if select.side_at_least is not None:
         branches.append((f"least(images.width, images.height) < {select.side_at_least}", Rule.SIZE))
     if select.side_at_most is not None:
@@ -254,10 +254,10 @@ def _rules(recipe: Recipe) -> str:
             scored.append((f"{table}.probability", f"{table}.probability >= {below!r}", rule))
     for labels, operator in ((select.labels, "<"), (select.without_labels, ">=")):
         for label, probability in labels.items():
-            chance = f"labelled.chances[{_quoted(label)}]"
+            chance = f"labelled.chances[{quoted(label)}]"
             scored.append((chance, f"{chance} {operator} {probability!r}", Rule.LABEL))
     if select.categories:
-        named = ", ".join(map(_quoted, select.categories))
+        named = ", ".join(map(quoted, select.categories))
         outside = f"categories.decision <> 'named' OR categories.category NOT IN ({named})"
         scored.append(("categories.category", outside, Rule.CATEGORY))
     branches += [(f"{value} IS NULL", Rule.NOT_SCORED) for value, _, _ in scored]
@@ -281,7 +281,3 @@ def _keep_one_of_each_group(connection: duckdb.DuckDBPyConnection) -> None:
         ) > 1
     ) AS lesser WHERE judged.blake2b = lesser.blake2b
     """)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

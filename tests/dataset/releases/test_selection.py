@@ -1,6 +1,7 @@
 """Which images a recipe chooses, and the rule that is told of each that it does not."""
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imgmine.dataset.releases.diff import diff_between
+from imgmine.dataset.releases.exports import export_duckdb
 from imgmine.dataset.releases.inputs import InputMissing
 from imgmine.dataset.releases.selection import NothingChosen
 from imgmine.dataset.takedown.applying import apply_log
@@ -142,6 +145,18 @@ def test_of_copies_of_one_size_that_of_the_earliest_archive_is_in(mined: LocalSt
     put_near_duplicates(mined, (11, first.seed, last.seed))
     make(mined, recipe_of(near_duplicates="one", select={"nsfw_below": 0.5}), tmp_path)
     assert ALL - set(names(mined)) == {pic(11).name, first.name}
+
+
+def test_a_store_may_be_in_a_folder_that_looks_like_a_pattern(mined_once: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "we'ird [x] *.\" {y}"
+    store = LocalStore(shutil.copytree(mined_once, folder / "store"))
+    put_near_duplicates(store, (0, 1, 20))
+    release = make(store, recipe_of(near_duplicates="one"), folder).release
+    assert release.dropped == {"near_duplicate": 2}
+    make(store, recipe_of(select={"formats": ["JPEG"]}), folder)
+    diff = diff_between(store, "v1", "v2", folder / "diff")
+    assert (diff.came, diff.went) == ({"recipe": 2}, {"format": 1})
+    assert export_duckdb(store, release, folder / "v1.duckdb", folder / "export") == release.images
 
 
 def test_whoever_looks_like_what_is_held_out_is_held_out_too(mined: LocalStore, tmp_path: Path) -> None:
