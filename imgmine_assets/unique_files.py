@@ -19,7 +19,7 @@ from imgmine.archives.remote_file import WrongBytes
 from imgmine.dataset.blocklist import is_as_listed
 from imgmine.dataset.known_files import KnownFiles
 from imgmine.dataset.takedown.later_entries import see_to_later_entries
-from imgmine.dataset.takedown.mining import blocklist_of, is_as_named, note_named
+from imgmine.dataset.takedown.mining import blocklist_of, is_as_named, named_hashes_of, note_named
 from imgmine.dataset.takedown_log import Rules, read_log
 from imgmine.decisions import RECORD_MEANINGS, RecordDecision
 from imgmine.images.worker_process import DecoderError
@@ -72,7 +72,8 @@ def _unique_files(
         item = read_manifest(opened.get_bytes(manifest_key(archive)))
         earlier = warehouse.known_before(opened, item) if _leaves_out_known(archive_org) else None
         log = read_log(opened)
-        blocked = blocklist.load() | blocklist_of(log)
+        lists = blocklist.load()
+        blocked = lists | blocklist_of(log)
         enough = _enough(opened, archive_org.mode, item, store.shard_bytes, earlier, blocked, log.rules)
         as_before = any(unchanged(opened, _TABLES, archive, inputs, _SHARDS) for inputs in enough)
         fetched = 0
@@ -97,6 +98,7 @@ def _unique_files(
                     on_read=lambda: _leave_pool(context),
                     ahead=ahead,
                     blocked=blocked,
+                    blocked_with_video=lists | named_hashes_of(log),
                     is_named=log.rules.names if log.rules.has_names else None,
                 )
                 # Before anything is published, so that whatever has the same bytes is blocked too.

@@ -70,6 +70,7 @@ class PassOptions(TypedDict, total=False):
     on_read: Callable[[], None] | None
     ahead: Ahead | None
     blocked: Blocklist | None
+    blocked_with_video: Blocklist | None
     is_named: Callable[[str | None, str | None], bool] | None
 
 
@@ -129,6 +130,7 @@ def extract_archive(
     on_read: Callable[[], None] | None = None,
     ahead: Ahead | None = None,
     blocked: Blocklist | None = None,
+    blocked_with_video: Blocklist | None = None,
     is_named: Callable[[str | None, str | None], bool] | None = None,
 ) -> Extraction:
     """Read each WARC file once, in order of name, and return the archive's ledger, files and shards.
@@ -148,6 +150,7 @@ def extract_archive(
     ahead : judges pictures and puts shards into the store while the archive is read; all shards are there at the end.
     blocked : originals and stills whose bytes it names are not written anywhere, nor is a video whose still it names.
         The rest comes out as it would without it: what they are better than is still a `lesser_copy`.
+    blocked_with_video : where it is given, a still takes its video with it only where this names it, too.
     is_named : tells by a record's URL and media id whether its bytes are blocked, under whatever URL they are.
 
     Raises `ArchiveUnreadable`, `ScratchFailed`, `imgmine.images.worker_process.DecoderError`, and with `ahead`
@@ -161,7 +164,17 @@ def extract_archive(
     with (
         _writing(archive, scratch),
         Spool(scratch / "spool.bin", stays=ahead is not None) as spool,
-        Packer(archive, spool, scratch / "shards", best, gate, ahead, shard_bytes, blocked or Blocklist()) as packer,
+        Packer(
+            archive,
+            spool,
+            scratch / "shards",
+            best,
+            gate,
+            ahead,
+            shard_bytes,
+            blocked or Blocklist(),
+            blocked_with_video,
+        ) as packer,
     ):
         reading = _Reading(archive, best, packer, blocked or Blocklist(), is_named)
         report = _Report(warcs, progress)

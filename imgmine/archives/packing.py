@@ -89,6 +89,7 @@ class Packer:
         ahead: Ahead | None,
         shard_bytes: int,
         blocked: Blocklist,
+        blocked_with_video: Blocklist | None,
     ) -> None:
         self._prefix = f"files/{archive}"
         self._spool = spool
@@ -99,6 +100,7 @@ class Packer:
         self._lag = int(shard_bytes * _LAG)
         self._originals: dict[bytes, Original] = {}
         self._blocked = blocked
+        self._blocked_with_video = blocked if blocked_with_video is None else blocked_with_video
         self._blocked_videos: dict[bytes, str] = {}
         self._known_hashes: dict[bytes, Mapping[str, bytes]] = {}
         self._list_hashes: dict[bytes, ListHashes] = {}
@@ -143,7 +145,9 @@ class Packer:
             known = some_hashes(result.png, self._blocked.byte_kinds)
             blocked_by = self._blocked.find({"blake2b": digest, **known})
             if blocked_by is not None:
-                self._blocked_videos[video.blake2b] = blocked_by
+                by_its_still = self._blocked_with_video.find({"blake2b": digest, **known})
+                if by_its_still is not None:
+                    self._blocked_videos[video.blake2b] = by_its_still
                 reason = f"it is blocked by {blocked_by}"
             else:
                 place = self._spool.add(digest, result.png)

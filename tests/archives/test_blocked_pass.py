@@ -60,7 +60,12 @@ def warc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def extracted(
-    warc: Path, folder: Path, decoders: DecoderPool, blocked: Blocklist | None, is_named: IsNamed | None = None
+    warc: Path,
+    folder: Path,
+    decoders: DecoderPool,
+    blocked: Blocklist | None,
+    is_named: IsNamed | None = None,
+    with_video: Blocklist | None = None,
 ) -> Extraction:
     """Make the pass with all that works ahead; the store, and everything that waits for `images`, is left."""
     scratch, store = folder / "scratch" / "pass", LocalStore(folder / "store")
@@ -74,6 +79,7 @@ def extracted(
             decoders=decoders,
             ahead=ahead,
             blocked=blocked,
+            blocked_with_video=with_video,
             is_named=is_named,
         )
         tables = {"records": extraction.records, "files": extraction.files}
@@ -131,6 +137,17 @@ def test_a_video_goes_with_its_still(kind, warc, decoders, unblocked, tmp_path):
     )
     # The video was needed for its still, and waits in scratch until the pass is over; the store never has it.
     assert places_with(FILM, tmp_path / "store") == []
+    assert still["blake2b"].hex() not in {path.name for path in tmp_path.rglob("*")}
+
+
+def test_a_still_that_went_with_another_video_goes_and_takes_no_video_with_it(warc, decoders, unblocked, tmp_path):
+    [still] = [row for row in unblocked.files.to_pylist() if row["video_blake2b"] is not None]
+    blocked = Blocklist.of([(HashKind.BLAKE2B, still["blake2b"]), (HashKind.MD5, bytes(16))])
+    extraction = extracted(warc, tmp_path, decoders, blocked, with_video=Blocklist.of([(HashKind.MD5, bytes(16))]))
+    assert extraction.records["decision"].to_pylist() == AS_EVER
+    digests = extraction.files["blake2b"].to_pylist()
+    assert (hashes_of(FILM)["blake2b"] in digests, still["blake2b"] in digests) == (True, False)
+    assert extraction.counts["videos_without_still"] == 1
     assert still["blake2b"].hex() not in {path.name for path in tmp_path.rglob("*")}
 
 

@@ -1,4 +1,4 @@
-"""What is taken down while an archive is being mined: a second look at the log, once the archive's tables are published.
+"""What is taken down while an archive is being mined: a second look at the log, once its tables are published.
 
 What the log says before the archive is read is `mining`'s.
 """

@@ -3,22 +3,33 @@
 The pass itself is `imgmine.archives.extract`'s.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.archives.blocked import Blocklist, HashKind
-from imgmine.dataset.takedown_log import Action, Draft, Rules, TakedownLog, append
+from imgmine.dataset.takedown_log import Action, Draft, Rules, TakedownLog, append, named_digests
 from imgmine.decisions import RecordDecision
 from imgmine.store.base import Store
 
 
 def blocklist_of(log: TakedownLog) -> Blocklist:
     """Return what the log blocks by hash as a list of hashes."""
-    rules = log.rules
+    return _hashes(log.rules, log.blocked)
+
+
+def named_hashes_of(log: TakedownLog) -> Blocklist:
+    """Return the hashes that somebody named: a video goes for one of them that is its still's.
+
+    What else the log blocks may be on it for the video alone whose still it was, and another video can have it too.
+    """
+    return _hashes(log.rules, named_digests(value for entry in log.active for value in entry.values))
+
+
+def _hashes(rules: Rules, blake2b: Collection[bytes]) -> Blocklist:
     hashes = {
-        HashKind.BLAKE2B: log.blocked,
+        HashKind.BLAKE2B: blake2b,
         HashKind.MD5: rules.md5,
         HashKind.SHA1: rules.sha1,
         HashKind.SHA256: rules.sha256,
