@@ -19,6 +19,9 @@ from imgmine.archives.records import (
     parse_head,
 )
 
+# A page of a few KB can decode to millions of records without a block. Each costs a row of the ledger.
+MOST_RECORDS = 100_000
+
 _NEWLINES = re.compile(rb"[\r\n]*")
 _NO_RECORD = "content that is no WARC record"
 _CUTTRAILER = "cut short: the file ends inside the line breaks after its last record"
@@ -30,7 +33,8 @@ def assemble(
     """Make records of pieces, in order: a record may go over several pieces, or share one with others.
 
     A piece that begins with a WARC record ends the record before it, whatever length that one claims, so that a lie
-    costs one record. A piece that neither begins one nor goes on with one is Damage.
+    costs one record. A piece that neither begins one nor goes on with one is Damage, and so is one that holds more
+    than `MOST_RECORDS`, from there on.
 
     Args:
         pieces: in the order of the file.
@@ -39,7 +43,6 @@ def assemble(
         until_idle: stop, and return where the next piece begins, as soon as no record is unfinished; None at the end.
     """
     assembler = _Assembler(wanted, largest)
-    ready = assembler.ready
     idle = True
     for piece in pieces:
         if idle and isinstance(piece, Piece):
@@ -57,19 +60,18 @@ def assemble(
                     return end
                 continue
         if isinstance(piece, Damage):
-            assembler.take_damage(piece)
             end = piece.offset + piece.length
+            found_in = assembler.take_damage(piece)
         else:
-            assembler.take(piece)
             end = piece.end
+            found_in = assembler.take(piece)
         del piece
-        while ready:
-            yield ready.pop(0)
+        yield from found_in
+        del found_in
         idle = assembler.is_idle
         if idle and until_idle:
             return end
-    assembler.finish()
-    yield from ready
+    yield from assembler.finish()
     return None
 
 
@@ -112,14 +114,9 @@ class _OpenRecord:
 
 
 class _Assembler:
-    """What is known between two pieces.
-
-    Attributes:
-        ready: what can be told already, in order.
-    """
+    """What is known between two pieces. What can be told of one is yielded in order, one by one: it may be much."""
 
     def __init__(self, wanted: frozenset[str] | None, largest: int) -> None:
-        self.ready: list[WarcRecord | Damage] = []
         self._wanted = wanted
         self._largest = largest
         self._lost: Damage | None = None  # not told yet: the pieces that follow may belong to it
@@ -133,13 +130,13 @@ class _Assembler:
         """Whether nothing is waiting for what comes next."""
         return self._open is None and self._lost is None and not self._head_part
 
-    def take(self, piece: Piece) -> None:
+    def take(self, piece: Piece) -> Iterator[WarcRecord | Damage]:
         """Take the next piece."""
         begin = offset = piece.offset
         content, end = piece.content, piece.end
-        at = 0
+        at = begun = 0
         if (self._open is not None or self._head_part) and begins_record(content) and len(content) >= 5:
-            self._break_off("the next one begins")
+            yield from self._break_off("the next one begins")
         if self._open is None and not self._head_part:
             at = _past_newlines(content, 0)
             if at == len(content):
@@ -155,17 +152,21 @@ class _Assembler:
         while True:
             if self._open is None:
                 if not begins_record(content, at):
-                    self._lose(begin, end, _NO_RECORD)
+                    yield from self._lose(begin, end, _NO_RECORD)
+                    return
+                if begun == MOST_RECORDS:
+                    yield from self._lose(begin, end, f"more than {MOST_RECORDS:,} records in one frame")
                     return
                 try:
                     head = parse_head(content, at)
                 except BadHead as error:
-                    self._lose(begin, end, str(error))
+                    yield from self._lose(begin, end, str(error))
                     return
                 if head is None:
                     self._head_part, self._head_offset = bytes(content[at:]), begin
                     return
-                self._tell_lost()
+                yield from self._tell_lost()
+                begun += 1
                 keep = head.length <= self._largest and (self._wanted is None or head.record_type in self._wanted)
                 self._open = _OpenRecord(head, begin, keep)
                 at = head.end
@@ -173,14 +174,14 @@ class _Assembler:
             begin = offset
             if at == len(content):
                 if not self._open.left and self._open.line_breaks >= 2:
-                    self._close(self._open)
+                    yield from self._close(self._open)
                 return
             if self._open.line_breaks < 2 and not begins_record(content, at):
-                self._lose(self._open.offset, end, "a WARC record that goes on after its Content-Length")
+                yield from self._lose(self._open.offset, end, "a WARC record that goes on after its Content-Length")
                 return
-            self._close(self._open)
+            yield from self._close(self._open)
 
-    def take_damage(self, damage: Damage) -> None:
+    def take_damage(self, damage: Damage) -> Iterator[WarcRecord | Damage]:
         """Take damage instead of a piece."""
         begin, end, reason = damage.offset, damage.offset + damage.length, damage.reason
         if self._head_part:
@@ -189,45 +190,46 @@ class _Assembler:
             if self._open.left:
                 begin = self._open.offset
             else:
-                self._close(self._open)
+                yield from self._close(self._open)
         if begin != damage.offset:
             reason += f" (inside the record that begins at {begin})"
-        self._lose(begin, end, reason)
+        yield from self._lose(begin, end, reason)
 
-    def finish(self) -> None:
+    def finish(self) -> Iterator[WarcRecord | Damage]:
         """The file ends here."""
         if self._open is not None and not self._open.left:
-            self._close(self._open)
-            self.ready.append(Damage(self._end, 0, _CUTTRAILER))
+            yield from self._close(self._open)
+            yield Damage(self._end, 0, _CUTTRAILER)
         else:
-            self._break_off("the file ends")
-        self._tell_lost()
+            yield from self._break_off("the file ends")
+        yield from self._tell_lost()
 
-    def _break_off(self, why: str) -> None:
+    def _break_off(self, why: str) -> Iterator[WarcRecord | Damage]:
         """What is open does not go on."""
         if self._head_part:
-            self._lose(self._head_offset, self._end, f"a WARC head that is not finished where {why}")
+            reason = f"a WARC head that is not finished where {why}"
+            yield from self._lose(self._head_offset, self._end, reason)
         elif self._open is not None:
             if self._open.left:
                 left, length = self._open.left, self._open.head.length
                 reason = f"cut short: {left} of the {length} bytes of its Content-Length are missing where {why}"
-                self._lose(self._open.offset, self._open.end, reason)
+                yield from self._lose(self._open.offset, self._open.end, reason)
             else:
-                self._close(self._open)
+                yield from self._close(self._open)
 
-    def _close(self, record: _OpenRecord) -> None:
+    def _close(self, record: _OpenRecord) -> Iterator[WarcRecord | Damage]:
         """The record is whole."""
         self._open = None
         if record.block is not None:
             length = record.end - record.offset
-            self.ready.append(make_record(record.head, record.offset, length, memoryview(record.block)))
+            yield make_record(record.head, record.offset, length, memoryview(record.block))
         elif self._wanted is None or record.head.record_type in self._wanted:
             reason = f"a record of {record.head.length} bytes, more than the {self._largest} allowed"
-            self.ready.append(Damage(record.offset, record.end - record.offset, reason))
+            yield Damage(record.offset, record.end - record.offset, reason)
 
-    def _lose(self, offset: int, end: int, reason: str) -> None:
+    def _lose(self, offset: int, end: int, reason: str) -> Iterator[Damage]:
         """What lies there is lost, and what was open with it."""
-        self._tell_lost()
+        yield from self._tell_lost()
         self._lost = Damage(offset, end - offset, reason)
         self._open = None
         self._head_part = b""
@@ -239,10 +241,10 @@ class _Assembler:
         else:
             self._lost = Damage(self._lost.offset, end - self._lost.offset, self._lost.reason)
 
-    def _tell_lost(self) -> None:
+    def _tell_lost(self) -> Iterator[Damage]:
         if self._lost is not None:
-            self.ready.append(self._lost)
-            self._lost = None
+            lost, self._lost = self._lost, None
+            yield lost
 
 
 def _past_newlines(content: bytes | bytearray, at: int) -> int:

@@ -1,12 +1,17 @@
 """What hostile bytes cost: their number, never its square."""
 
+import io
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
+from imgmine.archives.assembly import MOST_RECORDS
 from imgmine.archives.http import HttpSyntaxError, parse_response
+from imgmine.archives.warc import read_warc
+from tests.archives.warc_files import Kind, WarcFile, damages_of, example, records_of
 
 _SMALL = 16 << 10
 _TIMES = 8
@@ -63,3 +68,36 @@ def test_an_http_response_costs_its_size(before: bytes, unit: bytes, after: byte
 def test_a_chunk_line_that_does_not_end_is_looked_through_once() -> None:
     block = CHUNKED + b"1\r\nx\r\n" + b"1;" + b"\r" * 4090
     assert cpu_seconds(lambda: [parse_response(block) for _ in range(100)]) < 1
+
+
+def frame_of_records(number: int) -> WarcFile:
+    """Return a file of one frame, far smaller than what it holds, between two of one record each."""
+    file = WarcFile(Kind.ZSTD)
+    file.add(example(1))
+    file.add_raw(file.frame(b"WARC/1.0\nWARC-Type: response\nContent-Length: 0\n\n\n\n" * number))
+    file.add(example(2))
+    return file
+
+
+def test_records_of_one_frame_are_handed_on_one_by_one() -> None:
+    found = read_warc(io.BytesIO(frame_of_records(3_000).data))
+    next(found)
+    tracemalloc.start()
+    count = sum(1 for _ in found)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 3_001
+    assert peak < 500_000  # a third of it for what the frame holds
+
+
+def test_a_frame_of_countless_records_is_damaged_from_some_number_on() -> None:
+    file = frame_of_records(MOST_RECORDS + 5)
+    found = list(read_warc(io.BytesIO(file.data)))
+    first, last = file.written
+    begin, end = first.offset + first.length, last.offset
+    assert [(item.offset, item.length) for item in found[1:-1]] == [(begin, end - begin)] * (MOST_RECORDS + 1)
+    [damage] = damages_of(found)
+    assert found.index(damage) == len(found) - 2
+    assert f"{MOST_RECORDS:,} records" in damage.reason
+    assert records_of(found)[0] == first
+    assert records_of(found)[-1] == last
