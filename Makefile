@@ -39,7 +39,8 @@ lint: $(READY) ## Check style and types
 
 test: lint ## Lint, check types, run every test
 	@# In the order of the files: by the number of tests the longest ones would come last, and one worker would be idle.
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $$($(BIN)/python -c 'from imgmine.cores import usable_cores; print(min(4, max(2, usable_cores())))') \
+		--dist loadfile --no-loadscope-reorder
 
 bench: $(READY) ## Run every benchmark and print its table
 	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

@@ -4,7 +4,6 @@ Requests name a part of a local file; payloads do not pass through here. A worke
 is decoded, in `worker`; what it means for an archive, in `archive`.
 """
 
-import os
 import queue
 import threading
 from collections import deque
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from imgmine.cores import usable_cores
 from imgmine.decisions import ImageDecision
 from imgmine.images.decoding import Decoding
 from imgmine.images.gate import Verdict
@@ -127,7 +127,7 @@ class DecoderPool:
         patience_s: float = 900.0,
         decoding: Decoding = Decoding.EXACT,
     ) -> None:
-        self.workers = _processors() if workers is None else workers
+        self.workers = usable_cores() if workers is None else workers
         if self.workers < 1:
             raise ValueError(f"workers: {workers}; at least 1 is needed")
         if memory_bytes < LEAST_MEMORY:
@@ -288,9 +288,3 @@ class DecoderPool:
 
 def _source(request: PictureRequest | StillRequest) -> dict[str, Any]:
     return {"path": str(request.path.absolute()), "offset": request.offset, "size": request.size}
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
