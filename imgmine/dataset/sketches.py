@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from imgmine.decisions import ImageDecision
 from imgmine.models.vectors import vectors_of
 from imgmine.store.base import NotInStore, Store
-from imgmine.store.publish import fingerprint
+from imgmine.store.publish import file_digest, fingerprint
 from imgmine.store.tables import DIGEST, Provenance, table_key, to_parquet
 
 CODE_VERSION = "1"
@@ -87,9 +87,12 @@ def read_sketch_inputs(path: Path) -> str | None:
 
 
 def sketch_inputs(images: Path, embeddings: Path | None, embedder: str) -> str:
-    """Return the fingerprint of what a sketch is made of; vectors of another embedder count as none."""
+    """Return the fingerprint of what a sketch is made of; vectors of another embedder count as none.
+
+    Of `images` by its bytes: a take-down leaves its inputs as they are, and previews in other places.
+    """
     return fingerprint(
-        images=file_metadata(images).get("inputs"),
+        images=file_digest(images),
         embeddings=_inputs_of_vectors(embeddings, embedder),
         embedder=embedder,
         code_version=CODE_VERSION,

@@ -8,6 +8,7 @@ from random import Random
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import Phase, given, settings
@@ -27,6 +28,7 @@ from imgmine.demo.screens_drawn import draw_text_page
 from imgmine.places import Places
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
+from imgmine.store.publish import read_table, without_rows
 from tests.dataset.pictured_store import Pictured, embedder, pictured, put_pictures
 from tests.dataset.small_store import CAPTURED
 
@@ -215,6 +217,24 @@ def test_after_a_take_down_was_undone_the_groups_are_what_they_were(
     append(store, undo_of(entry.number, "by mistake"))
     fill(store, archives, ["first", "second"])  # as mining them again would
     assert run(store, tmp_path / "2", archives).data == before.data
+
+
+def test_a_sketch_of_previews_that_a_take_down_moved_since_is_made_again(
+    archives: dict[str, dict[str, Pictured]], tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    fill(store, archives, ["first", "second"])
+    run(store, tmp_path / "1", archives)
+    before, after = "previews/second/00000-abc.tar", "previews/second/00000-def.tar"
+    store.put_bytes(after, store.get_bytes(before))
+    store.delete(before)
+    published = read_table(store, "images", "second")
+    rows = [{**row, "preview_shard": after} for row in published.read().to_pylist()]
+    moved = without_rows(published, pa.Table.from_pylist(rows, published.read().schema))
+    assert moved.metadata["inputs"] == published.metadata["inputs"]
+    store.put_bytes(moved.key, moved.data)
+    fill(store, archives, ["third"])
+    assert run(store, tmp_path / "2", archives).groups == EXPECTED
 
 
 def test_the_warehouse_has_a_view_of_the_groups(archives: dict[str, dict[str, Pictured]], tmp_path: Path) -> None:
