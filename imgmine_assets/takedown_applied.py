@@ -67,7 +67,8 @@ def takedown_applied(
     known = context.instance.get_dynamic_partitions(archives.name)
     with explained(), scratch_folder(store.scratch_root, _NAME, "all") as scratch:
         opened = store.open()
-        noted = note_listed(opened, warehouse.mirror_folder, blocklist.load())
+        lists = blocklist.load()
+        noted = note_listed(opened, warehouse.mirror_folder, lists)
         if noted:
             context.log.info(f"{noted} files that lists of hashes name were put onto the log")
 
@@ -82,6 +83,7 @@ def takedown_applied(
             warehouse.mirror_folder,
             Places(store.scratch_root, Path(archive_org.cache)),
             scratch,
+            lists=lists,
             scan=ScanMode(config.scan),
             drop_raw=config.drop_raw,
             follow=follow,

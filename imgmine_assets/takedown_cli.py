@@ -135,8 +135,9 @@ def list_entries(values: bool) -> None:
 @click.option("--no-mine", is_flag=True, help="Do not mine what was taken back; say only which archives.")
 def apply(scan: str, drop_raw: bool, no_mine: bool) -> None:
     """Carry out the log: rewrite what holds the files, mine again what was taken back, and prove it by a scan."""
-    from imgmine.dataset.takedown.applying import archives_to_restore, undone_files
+    from imgmine.archives.hash_lists import list_files, read_blocklist
     from imgmine.dataset.takedown.report import report_keys
+    from imgmine.dataset.takedown.restoring import taken_back
     from imgmine.dataset.takedown_log import read_log
     from imgmine_assets.definitions import build_defs
     from imgmine_assets.instance import open_instance
@@ -150,7 +151,8 @@ def apply(scan: str, drop_raw: bool, no_mine: bool) -> None:
     with open_instance(settings) as instance:
         outcome = run_job(defs, instance, "take_down", config=config)
         log = read_log(store)
-        to_mine = archives_to_restore(store, settings.mirror, undone_files(log)) if outcome.succeeded else []
+        lists = read_blocklist(list_files(settings.blocklist))
+        to_mine = taken_back(store, settings.mirror, log, lists).archives if outcome.succeeded else []
         if to_mine and not no_mine:
             click.echo(f"To be mined again, as an entry was taken back: {', '.join(to_mine)}")
             for mined in mine(defs, instance, to_mine):

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from imgmine.archives import part_file
+from imgmine.archives.blocked import Blocklist
 from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
 from imgmine.dataset.near_groups import NOT_WHOLE
 from imgmine.dataset.relations import ARCHIVE_TABLES, connect, view_archive_tables
@@ -22,6 +23,7 @@ from imgmine.dataset.takedown import report as notes
 from imgmine.dataset.takedown.archive import ArchiveChange, have_made_again, take_out
 from imgmine.dataset.takedown.names import digests_table, published_under
 from imgmine.dataset.takedown.report import ReleaseChange, Report
+from imgmine.dataset.takedown.restoring import raw_files, taken_back, undone_files
 from imgmine.dataset.takedown.scan import ScanMode, scan_store
 from imgmine.dataset.takedown_log import Action, Draft, TakedownLog, append, named_digests, read_log, rules_of
 from imgmine.images.gated import gated_file
@@ -31,6 +33,7 @@ from imgmine.store.base import Store
 from imgmine.store.tables import Provenance, from_parquet, parquet_metadata, to_parquet
 
 _RECIPE = "recipe.yaml"
+_NO_LISTS = Blocklist()
 
 
 def apply_log(
@@ -39,6 +42,7 @@ def apply_log(
     places: Places,
     scratch: Path,
     *,
+    lists: Blocklist = _NO_LISTS,
     scan: ScanMode = ScanMode.FULL,
     drop_raw: bool = False,
     follow: Callable[[], None] = lambda: None,
@@ -47,10 +51,10 @@ def apply_log(
 ) -> Report:
     """Take what the log blocks out of archives, releases and local copies, scan the store, and put the report.
 
-    What an entry that was taken back had blocked is noted to be mined again: the tables of those archives count as out
-    of date from then on. `follow` makes anew what is made over all archives, before the scan. `progress(done, total)`
-    counts archives, `scan_progress` bytes. Whatever kills it, a second run finishes; one that has nothing to do changes
-    nothing.
+    What an entry that was taken back had blocked, and neither another nor one of the `lists` of hashes in force blocks,
+    is to be mined again: the tables of those archives count as out of date from then on. `follow` makes anew what is
+    made over all archives, before the scan. `progress(done, total)` counts archives, `scan_progress` bytes. Whatever
+    kills it, a second run finishes; one that has nothing to do changes nothing.
     """
     log = note_found(store, mirror_folder)
     since = notes.reported_before(store, log)
@@ -65,9 +69,8 @@ def apply_log(
                 # What the gate has found already waits there, previews too.
                 gated_file(places.scratch_root, archive).unlink(missing_ok=True)
     _take_out_of_releases(store, places, log, scratch, busy)
-    undone = undone_files(log)
-    to_mine = archives_to_restore(store, mirror_folder, undone)
-    for archive in to_mine:
+    back = taken_back(store, mirror_folder, log, lists)
+    for archive in back.read_again:
         with _alone_with(places, archive, busy) as is_alone:
             if is_alone:
                 have_made_again(store, archive)
@@ -77,7 +80,8 @@ def apply_log(
     follow()
     busy += _not_seen_to(places.scratch_root, log)
     all_notes = [change for archive in affected for change in notes.noted_of_archive(store, archive)]
-    raw_kept, raw_dropped = _raw_files(places.cache, all_notes, drop_raw)
+    raw_kept, raw_dropped = _dropped(places.cache, raw_files(store, mirror_folder, log, lists), drop_raw)
+    undone = back.files | undone_files(store, mirror_folder, log)
     scanned = scan_store(
         store, *_looked_for(log, all_notes), scratch, mode=scan, archives=affected, progress=scan_progress
     )
@@ -90,7 +94,7 @@ def apply_log(
         raw_kept=raw_kept,
         raw_dropped=raw_dropped,
         busy=sorted(set(busy)),
-        to_mine=to_mine,
+        to_mine=back.archives,
         undone=len(undone),
         restored=len(undone & stored_of(store, mirror_folder, undone)),
         scan=scanned,
@@ -125,22 +129,6 @@ def archives_with(store: Store, mirror_folder: Path, digests: Collection[bytes])
         "SELECT archive FROM files SEMI JOIN those USING (blake2b) UNION "
         "SELECT archive FROM files SEMI JOIN those ON video_blake2b = those.blake2b"
     )
-    return sorted(_asked(store, mirror_folder, select, digests))
-
-
-def undone_files(log: TakedownLog) -> frozenset[bytes]:
-    """Return the files that entries which were taken back had blocked, and that no other entry blocks."""
-    gone = [entry for entry in log.entries if (entry.of or entry.number) in log.undone]
-    return (
-        frozenset(digest for entry in gone for digest in (*entry.resolved, *named_digests(entry.values))) - log.blocked
-    )
-
-
-def archives_to_restore(store: Store, mirror_folder: Path, digests: Collection[bytes]) -> list[str]:
-    """Return the archives whose ledger says of any of these files that it is blocked."""
-    if not digests:
-        return []
-    select = "SELECT archive FROM records SEMI JOIN those USING (blake2b) WHERE decision = 'blocked'"
     return sorted(_asked(store, mirror_folder, select, digests))
 
 
@@ -261,16 +249,9 @@ def _looked_for(log: TakedownLog, changes: Sequence[ArchiveChange]) -> tuple[set
     return digests, sizes
 
 
-def _raw_files(cache: Path, changes: Sequence[ArchiveChange], drop: bool) -> tuple[list[str], list[str]]:
-    """Return which WARC files in the cache have the bytes, and which were removed; names as archive/name."""
-    there = sorted(
-        {
-            f"{change.archive}/{name}"
-            for change in changes
-            for name in change.raw_files
-            if (cache / change.archive / name).is_file()
-        }
-    )
+def _dropped(cache: Path, names: Sequence[str], drop: bool) -> tuple[list[str], list[str]]:
+    """Return which of the WARC files are in the cache, and which were removed from it; names as archive/name."""
+    there = [name for name in names if (cache / name).is_file()]
     if not drop:
         return there, []
     for name in there:
