@@ -4,6 +4,7 @@ What a take-down is, is imgmine.dataset.takedown's; the log is imgmine.dataset.t
 """
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import click
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
 from imgmine.store.opening import store_of
+
+_TRIES, _WAIT_S = 60, 0.5
 
 
 @click.group()
@@ -50,6 +53,7 @@ def add(
     Several options together make one entry of the log. What is mined later and is named by it is not kept either.
     """
     from imgmine.dataset.takedown import names
+    from imgmine.dataset.takedown.applying import note_found
     from imgmine.dataset.takedown_log import Action, Draft, Kind, TakedownError, append, named_digests, rules_of
 
     try:
@@ -82,7 +86,10 @@ def add(
     kind = given[0] if len(given) == 1 else Kind.LIST
     entry = append(store, Draft(Action.ADD, kind, values, tuple(named.digests), reason.strip()), by=by)
     click.echo(f"Entry {entry.number} of the log: {entry.hash}")
-    _take_out_of_listings(store, settings)
+    _make_listings_true(store, settings)
+    # What an archive has that was published since they were looked for.
+    if note_found(store, settings.mirror).head != entry.hash:
+        _make_listings_true(store, settings)
     click.echo("From now on they are in no listing and no new release, and mining brings none of them back.")
     click.echo("Their bytes are in the store until: imgmine takedown apply")
 
@@ -99,7 +106,7 @@ def undo(entry: int, reason: str, by: str | None) -> None:
     store = store_of(settings)
     added = append(store, undo_of(entry, reason), by=by)
     click.echo(f"Entry {added.number} takes back entry {entry}: {added.hash}")
-    _take_out_of_listings(store, settings)
+    _make_listings_true(store, settings)
     click.echo("What is still stored is listed again. What was removed is mined again by: imgmine takedown apply")
 
 
@@ -109,7 +116,8 @@ def list_entries(values: bool) -> None:
     """Print the log, after checking that no entry of it was changed."""
     from imgmine.dataset.takedown_log import Action, read_log
 
-    store = store_of(load_settings())
+    settings = load_settings()
+    store = store_of(settings)
     log = read_log(store)
     for entry in log.entries:
         what = entry.kind.replace("_", " ") if entry.action is Action.ADD else f"{entry.action} of {entry.of}"
@@ -120,6 +128,7 @@ def list_entries(values: bool) -> None:
             for value in entry.values:
                 click.echo(f"   {value}")
     click.echo(f"{len(log.entries)} entries, {len(log.blocked)} files blocked now. Hash of the last entry: {log.head}")
+    _make_listings_true(store, settings)
 
 
 @takedown.command()
@@ -182,10 +191,17 @@ def _tell_named(files: int, archives: Sequence[str]) -> None:
         click.echo("No file that was mined is named by it; it holds for what is mined later.")
 
 
-def _take_out_of_listings(store: Store, settings: Settings) -> None:
-    """Publish the warehouse again, whose views are what people list."""
-    from imgmine.dataset.warehouse import hide_blocked
-    from imgmine.scratch import scratch_folder
+def _make_listings_true(store: Store, settings: Settings) -> None:
+    """Publish the warehouse again, whose views are what people list, where it does not follow the log."""
+    from imgmine.dataset.takedown.listings import make_listings_true
+    from imgmine.scratch import StageBusy, scratch_folder
 
-    with scratch_folder(settings.scratch, "takedown", "warehouse") as scratch:
-        hide_blocked(store, settings.mirror, scratch)
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with scratch_folder(settings.scratch, "takedown", "warehouse") as scratch:
+                make_listings_true(store, settings.mirror, scratch)
+                return
+        except StageBusy:  # another take-down, which takes a moment
+            if not tries_left:
+                raise
+            time.sleep(_WAIT_S)

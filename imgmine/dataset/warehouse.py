@@ -74,20 +74,22 @@ def build_warehouse(store: Store, mirror_folder: Path, scratch: Path) -> Path:
 def hide_blocked(store: Store, mirror_folder: Path, scratch: Path) -> bool:
     """Publish the warehouse again with what the log of take-downs blocks now in no view, and in no table of rows.
 
-    What was counted is counted anew with the next statistics. Returns False where there is no warehouse yet.
+    What was counted is counted anew with the next statistics. Where another one is published meanwhile, it is done with
+    that one. Returns False where there is no warehouse yet.
     """
-    if store.stat(WAREHOUSE_KEY) is None:
-        return False
-    blocked = read_log(store).blocked
-    path = checkout_warehouse(store, scratch)
-    with connect(path) as connection:
-        connection.execute("BEGIN")
-        _make_views(connection, store, mirror_folder, blocked)
-        for table in _tables_by_file(connection):
-            connection.execute(f'DELETE FROM "{table}" WHERE blake2b IN (SELECT blake2b FROM blocked)')
-        connection.execute("COMMIT")
-    publish_warehouse(store, path)
-    return True
+    while (published := store.stat(WAREHOUSE_KEY)) is not None:
+        path = checkout_warehouse(store, scratch)
+        blocked = read_log(store).blocked
+        with connect(path) as connection:
+            connection.execute("BEGIN")
+            _make_views(connection, store, mirror_folder, blocked)
+            for table in _tables_by_file(connection):
+                connection.execute(f'DELETE FROM "{table}" WHERE blake2b IN (SELECT blake2b FROM blocked)')
+            connection.execute("COMMIT")
+        if store.stat(WAREHOUSE_KEY) == published:
+            publish_warehouse(store, path)
+            return True
+    return False
 
 
 def _make_views(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from imgmine.dataset.takedown_log import read_log
+from imgmine.dataset.takedown_log import Action, Draft, Kind, append, read_log
 from imgmine.dataset.warehouse import build_warehouse, open_warehouse, publish_warehouse
 from imgmine.store.local import LocalStore
 from imgmine_assets.cli import main
@@ -74,6 +74,16 @@ def test_what_is_added_is_in_no_listing_at_once_and_an_undo_lists_it_again(store
     assert entries[-1].startswith("2 entries, 0 files blocked now. Hash of the last entry: ")
     again = run("takedown", "undo", "1", "--reason", "once more")
     assert (again.exit_code, "taken back already" in again.output) == (1, True)
+
+
+def test_what_a_killed_add_left_listed_is_in_no_listing_after_the_next_command(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    everything = listed(store, tmp_path)[0]
+    append(store, Draft(Action.ADD, Kind.HASH, (f"blake2b:{digest('one').hex()}",), (), "asked for"))
+    assert listed(store, tmp_path)[0] == everything
+    assert run("takedown", "list").exit_code == 0
+    assert listed(store, tmp_path)[0] == everything - {digest("one")}
 
 
 def test_names_of_several_kinds_make_one_entry_and_hold_for_what_is_mined_later(
