@@ -14,6 +14,7 @@ from imgmine.dataset.takedown.listings import listed
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
 from imgmine.images.samples import Sample, captioned_samples
 from imgmine.models import anomaly_fit
+from imgmine.models.alike import group_strangers
 from imgmine.models.anomaly_card import TEXT, anomaly_card
 from imgmine.models.anomaly_model import AnomalyModel, AnomalyModelError
 from imgmine.models.published_anomaly_model import (
@@ -92,8 +93,9 @@ def gmm_model(
         model = _fitted_before(context, opened, inputs)
         as_before = model is not None
         if model is None:
-            about = {**reference.about(), "inputs": inputs}
-            model = anomaly_fit.fit_anomaly_model(reference.vectors, embedder.version, settings, about)
+            groups, alike = group_strangers(reference.vectors)
+            about = {**reference.about(), "inputs": inputs, "groups": len(set(groups.tolist())), "alike_from": alike}
+            model = anomaly_fit.fit_anomaly_model(reference.vectors, embedder.version, settings, about, groups)
         card = anomaly_card(model, models.anomaly_percentile)
         if not as_before:
             publish_anomaly_model(opened, model, card)

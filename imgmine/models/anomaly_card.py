@@ -127,6 +127,7 @@ def card_text(model: AnomalyModel, percentile: float) -> str:
         f"score is {report['score']}.",
         f"- **Reference**: {reference['rows']} images: {reference.get('source', 'vectors that were given')}. "
         f"{rows['training']} for training, {rows['validation']} for the choice, {rows['calibration']} for calibration.",
+        *_groups(reference),
         *_rejected(reference),
         f"- **Choice**: {report['reason']}",
         *([f"- **Subspace**: {_subspace_line(model.detector, report)}"] if isinstance(model.detector, Density) else []),
@@ -177,6 +178,16 @@ def _choice_section(report: Mapping[str, Any]) -> list[str]:
         "Scores are float32 products; over the images of the fit they differ from scikit-learn's `score_samples` by "
         f"at most {report['largest_rounding']:.1g} nats.",
         "",
+    ]
+
+
+def _groups(reference: Mapping[str, Any]) -> list[str]:
+    if "groups" not in reference:
+        return []
+    return [
+        f"- **Alike**: they are {reference['groups']} groups of pictures that resemble one another (a cosine of "
+        f"{reference['alike_from']:g}), such as crops of one photograph; a group is on one side, so that those held "
+        "out are strangers."
     ]
 
 

@@ -18,7 +18,7 @@ from imgmine.models.detectors.base import Fitted
 from imgmine.models.detectors.kinds import GMM, check_detector, fit_plain, meaning
 from imgmine.models.gmm_fit import MixtureChoices, fit_mixture, least_rows
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 # Of the reference rows: for choosing among candidates, and for calibration. The rest is fitted.
 _VALIDATION_SHARE = 0.2
@@ -27,6 +27,8 @@ _CALIBRATION_SHARE = 0.2
 _OVERFIT_SHARE = 0.7
 # The fewest rows that a detector without a choice is fitted to.
 _LEAST_FITTED = 20
+# The fewest that judge candidates: a standard error of fewer says little.
+_LEAST_JUDGED = 5
 
 
 class ReferenceTooSmall(PersonNeeded):
@@ -72,13 +74,27 @@ class Overfit:
         return self.share - 2 * self.share_error > 0.5 and self.share > _OVERFIT_SHARE
 
 
+class _Needed(NamedTuple):
+    """The fewest rows of each part."""
+
+    training: int
+    validation: int
+    calibration: int
+
+
 def required_rows(settings: FitSettings) -> int:
     """Return how many reference images the settings ask for at least."""
+    needed = _needed(settings)
+    training_share = 1 - _VALIDATION_SHARE - _CALIBRATION_SHARE
+    return max(math.ceil(needed.calibration / _CALIBRATION_SHARE), math.ceil(needed.training / training_share))
+
+
+def _needed(settings: FitSettings) -> _Needed:
     # The lowest of m calibration rows is the percentile 100/(m+1): it must not lie above the one that decides.
     calibration = math.ceil(100 / settings.percentile) if settings.percentile > 0 else 1
-    fitted = least_rows(settings.mixture) if settings.detector == GMM else _LEAST_FITTED
-    training_share = 1 - _VALIDATION_SHARE - _CALIBRATION_SHARE
-    return max(math.ceil(calibration / _CALIBRATION_SHARE), math.ceil(fitted / training_share))
+    if settings.detector != GMM:
+        return _Needed(_LEAST_FITTED, 0, calibration)
+    return _Needed(least_rows(settings.mixture), _LEAST_JUDGED, calibration)
 
 
 def fit_anomaly_model(
@@ -142,6 +158,14 @@ def _fit(
     vectors: np.ndarray, embedder: str, settings: FitSettings, about: Mapping[str, Any], groups: np.ndarray | None
 ) -> AnomalyModel:
     dealt = deal_rows(len(vectors), settings.seed, groups)
+    needed = _needed(settings)
+    if any(len(part) < least for part, least in zip(dealt, needed, strict=True)):
+        raise ReferenceTooSmall(
+            f"Of {len(vectors)} reference images too many are nearly the same: with such ones on one side, "
+            f"{len(dealt.training)} are left for training, {len(dealt.validation)} for the choice and "
+            f"{len(dealt.calibration)} for calibration, where {needed.training}, {needed.validation} and "
+            f"{needed.calibration} are needed. Put other pictures into the reference."
+        )
     fitted, choice, warnings = _fitted(vectors[dealt.training], vectors[dealt.validation], settings)
     training_scores = np.sort(fitted.training_scores)
     calibration = Calibration.of(fitted.detector.score(vectors[dealt.calibration]))

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from imgmine.errors import PersonNeeded
+from imgmine.models.alike import group_alike
 from imgmine.models.one_thread import one_thread
 
 LEAST = 20
 """Distinct pictures to which a label applies, and as many to which it does not: with fewer there is no probe."""
-ALIKE = 0.95
-"""Vectors of at least this cosine count as one picture: they are never on both sides of a cross-validation."""
 
 FOLDS = 5
 REPEATS = 3
@@ -69,19 +68,6 @@ class Probe:
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(−x)), without overflow."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
-
-
-def group_alike(vectors: np.ndarray, cosine: float = ALIKE) -> np.ndarray:
-    """Return a group number for each of (n, d) vectors of norm 1: alike ones, also by way of others, share theirs."""
-    group = np.arange(len(vectors))
-    for start in range(0, len(vectors), 1024):
-        alike = vectors[start : start + 1024] @ vectors.T >= cosine
-        for row, others in enumerate(alike, start):
-            joined = np.unique(group[others])
-            joined = joined[joined != group[row]]
-            if len(joined):
-                group[np.isin(group, joined)] = group[row]
-    return np.unique(group, return_inverse=True)[1]
 
 
 def fit_probe(vectors: np.ndarray, values: np.ndarray, *, seed: int = 0) -> Probe:

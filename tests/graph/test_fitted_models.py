@@ -1,6 +1,5 @@
 """`gmm_model` and `probe_model` by themselves: what they fit anew, and which archives and rows they fit to."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +34,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[LocalStore]:
-    yield LocalStore(Path(settings.store))
+def store(settings: Settings) -> LocalStore:
+    return LocalStore(Path(settings.store))
 
 
 def in_use(settings: Settings) -> str:
@@ -52,12 +51,10 @@ def keys(count: int, archive: str = "") -> list[bytes]:
     return [rng.bytes(32) for _ in range(count)]
 
 
-def put_vectors(
-    store: LocalStore, archive: str, rows: np.ndarray, model: str, code_version: str = CODE_VERSION
-) -> None:
+def put_vectors(store: LocalStore, archive: str, rows: np.ndarray, model: str, code: str = CODE_VERSION) -> None:
     table = embeddings_table(keys(len(rows), archive), rows)
     publish(store, archive, {"images": pa.Table.from_pylist([], IMAGES)}, Provenance("images", "1", "0"))
-    publish(store, archive, {"embeddings": table}, Provenance("embeddings", code_version, "0"), extra={"model": model})
+    publish(store, archive, {"embeddings": table}, Provenance("embeddings", code, "0"), extra={"model": model})
 
 
 def materialize(settings: Settings, asset: dg.AssetsDefinition) -> dg.ExecuteInProcessResult:
@@ -91,6 +88,18 @@ def test_an_anomaly_model_that_cannot_be_read_is_fitted_anew(settings: Settings,
     assert said(result, "unchanged") is False
     assert current_anomaly_model(store).files() == fitted.files()
     assert said(materialize(settings, gmm_model), "unchanged") is True
+
+
+def test_pictures_that_are_alike_are_on_one_side_of_the_fit(settings: Settings, store: LocalStore) -> None:
+    rng = np.random.default_rng(0)
+    crops = np.repeat(rng.normal(size=(40, DIMENSION)), 5, axis=0) + 0.35 * rng.normal(size=(200, DIMENSION))
+    put_vectors(store, "one", normalise(crops), in_use(settings))
+    assert materialize(settings, gmm_model).success
+    fitted = current_anomaly_model(store)
+    assert (fitted.report["reference"]["groups"], fitted.report["reference"]["alike_from"]) == (40, 0.85)
+    # Held-out pictures have no siblings among the rows, so new pictures are not odder than nearly all of them.
+    fresh = fitted.percentile(fitted.score(vectors(200, seed=9)))
+    assert (fresh >= 5).mean() > 0.5
 
 
 def test_probes_that_cannot_be_read_are_fitted_anew(settings: Settings, store: LocalStore) -> None:

@@ -96,6 +96,12 @@ def test_a_reference_that_is_too_small_is_refused_with_the_number_that_is_needed
         )
 
 
+def test_a_reference_of_too_few_groups_is_refused() -> None:
+    rows = planted(200, 1, 2, within=64)
+    with pytest.raises(ReferenceTooSmall, match=r"too many are nearly the same: .* 0 are left for training"):
+        fit_anomaly_model(rows, "x", QUICK, groups=np.zeros(200, int))
+
+
 def test_no_more_components_are_tried_than_the_rows_can_carry() -> None:
     report = fit_anomaly_model(planted(150, 2, 8, within=64), "x", FitSettings()).report
     assert max(c["components"] for c in report["candidates"]) < 8

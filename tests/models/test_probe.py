@@ -5,7 +5,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from imgmine.models.probe import LEAST, STRENGTHS, TooFewLabels, fit_probe, group_alike, require_enough, sigmoid
+from imgmine.models.alike import group_alike
+from imgmine.models.probe import LEAST, STRENGTHS, TooFewLabels, fit_probe, require_enough, sigmoid
 
 
 def pictures(count: int, apart: float, dimension: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -69,13 +70,6 @@ def test_copies_of_one_picture_are_never_on_both_sides() -> None:
     assert len(np.unique(group_alike(copies))) == 3
     with pytest.raises(TooFewLabels, match=f"2 distinct pictures are labelled yes and 1 no; {LEAST} of each"):
         fit_probe(copies, np.repeat([True, False, True], 40))
-
-
-def test_pictures_are_alike_by_way_of_others() -> None:
-    angles = np.arccos(0.96) * np.arange(4)
-    chain = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    assert len(np.unique(group_alike(chain))) == 1
-    assert len(np.unique(group_alike(chain[[0, 2]]))) == 2
 
 
 @pytest.mark.parametrize(("yes", "no"), [(0, 0), (LEAST, 0), (LEAST - 1, 100), (100, LEAST - 1)])
