@@ -24,7 +24,7 @@ def takedown() -> None:
 
 @takedown.command()
 @click.option("--hash", "hashes", multiple=True, metavar="HASH", help="MD5, SHA-1, SHA-256 or BLAKE2b in hexadecimal.")
-@click.option("--url", "urls", multiple=True, metavar="URL", help="What was archived under this URL.")
+@click.option("--url", "urls", multiple=True, metavar="URL", help="What was archived under this URL: an original's.")
 @click.option("--media-id", "media_ids", multiple=True, metavar="ID", help="What the source calls so, in any format.")
 @click.option("--domain", "domains", multiple=True, metavar="DOMAIN", help="Everything from there and from below it.")
 @click.option(
@@ -38,6 +38,7 @@ def takedown() -> None:
 @click.option("--reason", required=True, help="Why; it stays in the log.")
 @click.option("--by", help="Who says so; the user of this process by default.")
 @click.option("--dry-run", is_flag=True, help="Only tell which files it would be.")
+@click.option("--yes", is_flag=True, help="Do not ask, though it be more than half of what was mined.")
 def add(
     hashes: Sequence[str],
     urls: Sequence[str],
@@ -47,6 +48,7 @@ def add(
     reason: str,
     by: str | None,
     dry_run: bool,
+    yes: bool,
 ) -> None:
     """Block files by whatever names them: they leave every listing now, and the store with `imgmine takedown apply`.
 
@@ -77,12 +79,12 @@ def add(
     named = names.published_under(store, settings.mirror, rules_of(values), named_digests(values))
     _tell_named(len(named.digests), named.archives)
     if urls and not named.digests:
-        click.echo(
-            "The URL of a page is none of a picture: --media-id abcdefg names what https://imgur.com/abcdefg shows."
-        )
+        click.echo("It may be archived under another name: --media-id names a picture in every format.")
     if dry_run:
         click.echo("Nothing was done (--dry-run).")
         return
+    if not yes and names.is_sweeping(store, settings.mirror, rules_of(values), len(named.digests)):
+        click.confirm("That is all of Imgur, or more than half of what was mined. Block it?", abort=True)
     kind = given[0] if len(given) == 1 else Kind.LIST
     entry = append(store, Draft(Action.ADD, kind, values, tuple(named.digests), reason.strip()), by=by)
     click.echo(f"Entry {entry.number} of the log: {entry.hash}")

@@ -40,6 +40,11 @@ _NAME = re.compile(
     r"(?P<stem>[A-Za-z0-9]+)(?:_(?P<variant>[A-Za-z0-9]+))?(?:\.(?P<extension>[A-Za-z0-9]*)(?:[^A-Za-z0-9].*)?)?",
     re.ASCII | re.DOTALL,
 )
+_PAGE = re.compile(
+    r"https?://(?:[^/?#@]*@)?(?:(?:www|m)\.)?imgur\.com\.?(?::\d*)?/+"
+    r"(?P<media_id>[A-Za-z0-9]{7}|[A-Za-z0-9]{5})(?:\.[A-Za-z0-9]+)?/*(?:[?#].*)?",
+    re.ASCII | re.DOTALL | re.IGNORECASE,
+)
 _MAXWIDTH = re.compile(r"(?:^|[&;])maxwidth(?:[=&;]|$)", re.ASCII | re.IGNORECASE)
 
 
@@ -95,6 +100,12 @@ def classify_url(url: str | None) -> ImgurUrl:
     if name["variant"] in _COPY_VARIANTS or _MAXWIDTH.search(unquote(address["query"] or "")):
         return ImgurUrl(UrlKind.COPY, stem)
     return ImgurUrl(UrlKind.ORIGINAL, stem)
+
+
+def id_of_page(url: str) -> str | None:
+    """Return the id of the one picture that a page of Imgur's shows; None for albums, and for what is no page."""
+    page = _PAGE.fullmatch(url.strip())
+    return page["media_id"] if page is not None else None
 
 
 def decide_before_body(

@@ -24,6 +24,7 @@ from imgmine.dataset.takedown_log import (
     append,
     entry_key,
     read_log,
+    rules_of,
     same_url,
     undo_of,
 )
@@ -200,6 +201,15 @@ def test_rules_name_what_is_mined_later(tmp_path: Path) -> None:
     assert not rules.has_hash(md5=b"\x0b" * 16, sha1=b"\x0a" * 20, sha256=b"\x0d" * 32)
     append(store, undo_of(1, "withdrawn"))
     assert read_log(store).rules == Rules()
+
+
+def test_www_is_a_host_of_its_own_below_its_domain() -> None:
+    below = rules_of(["domain:example.org"])
+    assert below.names("https://www.example.org/a", None)
+    www = rules_of(["domain:www.example.org", "url:https://www.i.imgur.com/abcde.jpg"])
+    assert www.names("https://www.example.org/a", None)
+    assert not www.names("https://example.org/a", None)
+    assert not www.names("https://i.imgur.com/abcde.jpg", None)
 
 
 @given(st.text())

@@ -1,6 +1,8 @@
 """`imgmine takedown add`, `undo` and `list`, and what `imgmine explain` says then; `test_takedown` has the rest."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -8,6 +10,7 @@ from click.testing import CliRunner, Result
 from imgmine.dataset.takedown_log import Action, Draft, Kind, append, read_log
 from imgmine.dataset.warehouse import build_warehouse, open_warehouse, publish_warehouse
 from imgmine.store.local import LocalStore
+from imgmine.store.publish import read_table
 from imgmine_assets.cli import main
 from tests.dataset.small_store import Entry, digest
 from tests.dataset.takedown.stored import put_stored
@@ -99,6 +102,35 @@ def test_names_of_several_kinds_make_one_entry_and_hold_for_what_is_mined_later(
     assert (log.rules.urls, log.rules.md5) == ({"i.imgur.com/two.jpg"}, {bytes(16)})
 
 
+def test_what_is_published_while_an_entry_is_added_is_named_by_it_too(store: LocalStore, tmp_path: Path) -> None:
+    late = Entry("late", url="https://i.imgur.com/abcde.gif", media_id="abcde")
+
+    def publish_it(event: str, details: tuple[Any, ...]) -> None:
+        """Publish an archive when the entry, which could not find it, is about to be there."""
+        if event == "os.link" and str(details[1]).startswith(str(store.root / "takedown/log/00000001")):
+            put_stored(store, "late", [late])
+
+    sys.addaudithook(publish_it)
+    added = run("takedown", "add", "--media-id", "abcde", "--reason", "asked for")
+    assert added.exit_code == 0, added.output
+    assert late.digest in read_table(store, "files", "late").read()["blake2b"].to_pylist()
+    assert late.digest in read_log(store).blocked
+    assert late.digest not in listed(store, tmp_path)[0]
+
+
+def test_what_names_nearly_everything_is_asked_about(store: LocalStore) -> None:
+    many = [Entry(f"number {number}", url=f"https://example.org/{number}") for number in range(25)]
+    put_stored(store, "late", many)
+    for domain in ("imgur.com", "example.org"):
+        arguments = ("takedown", "add", "--domain", domain, "--reason", "asked for")
+        asked = run(*arguments)
+        assert (asked.exit_code, "more than half of what was mined" in asked.output) == (1, True), asked.output
+        assert read_log(store).entries == ()
+    added = run(*arguments, "--yes")
+    assert added.exit_code == 0, added.output
+    assert len(read_log(store).blocked) == 25
+
+
 def test_what_is_no_name_is_wrong_usage(empty: LocalStore) -> None:
     for arguments, message in WRONG:
         said = run("takedown", "add", *arguments)
@@ -111,6 +143,13 @@ WRONG: list[tuple[list[str], str]] = [
     (["--hash", "abc", "--reason", "r"], "no hash of a file"),
     (["--hash", "sha1:" + "0" * 64, "--reason", "r"], "no hash of a file"),
     (["--url", "nothing", "--reason", "r"], "no URL"),
+    (["--url", "https://i.imgur.com/abcdefgs.jpg", "--reason", "r"], "--media-id abcdefg."),
+    (["--url", "i.imgur.com/abcdefg_d.jpg?maxwidth=520", "--reason", "r"], "--media-id abcdefg."),
+    (["--url", "https://imgur.com/abcdefg", "--reason", "r"], "--media-id abcdefg."),
+    (["--url", "http://www.imgur.com/abcde?tags", "--reason", "r"], "--media-id abcde."),
+    (["--url", "m.imgur.com/abcdefg.jpg", "--reason", "r"], "--media-id abcdefg."),
+    (["--url", "https://imgur.com/a/abcde", "--reason", "r"], "is no picture but a page"),
+    (["--url", "https://i.imgur.com/removed.png", "--reason", "r"], "no picture"),
     (["--domain", "imgur", "--reason", "r"], "no domain"),
     (["--media-id", "a/b", "--reason", "r"], "no media id"),
     (["--hash", "0" * 64, "--reason", " "], "The reason is empty"),

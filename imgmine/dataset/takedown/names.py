@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from imgmine.archives.blocked import Blocklist, HashKind
 from imgmine.archives.hash_lists import HashListError, read_blocklist
+from imgmine.archives.imgur import UrlKind, classify_url, id_of_page
 from imgmine.dataset.blocklist import listed_files
 from imgmine.dataset.relations import connect, view_archive_tables
 from imgmine.dataset.takedown_log import HASHES, Rules, TakedownError, host_of
@@ -25,6 +26,8 @@ _HEX = re.compile(r"[0-9a-f]+")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}")
 _MEDIA_ID = re.compile(r"[A-Za-z0-9]{1,32}")
 _MEMORY = "1GB"
+_ANY_ORIGINAL = "https://i.imgur.com/"
+_A_FEW = 20
 
 # The host, and what comes after it, of a URL in SQL: what `same_url` tells apart exactly is among what these let by.
 _HOST = r"lower(regexp_extract(url, '^\s*(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:[^/?#]*@)?([^/?#:]*)', 1))"
@@ -67,9 +70,18 @@ def _no_hash(text: str) -> TakedownError:
 
 
 def url_value(text: str) -> str:
-    """Return a URL as a value of the log. Raises `TakedownError`."""
-    if not _DOMAIN.fullmatch(host_of(text)) or any(character.isspace() for character in text.strip()):
+    """Return a URL as a value of the log. Raises `TakedownError`, for one of Imgur's of which nothing is kept too."""
+    host = host_of(text)
+    if not _DOMAIN.fullmatch(host) or any(character.isspace() for character in text.strip()):
         raise TakedownError(f"{text!r} is no URL: something like https://i.imgur.com/abcdefg.jpg is wanted.")
+    whole = text.strip() if "://" in text else f"https://{text.strip()}"
+    kind, media_id = classify_url(whole)
+    if kind is UrlKind.COPY:
+        raise TakedownError(f"{text!r} is a copy, and no copy is kept. Its original is: --media-id {media_id}.")
+    if kind is not UrlKind.ORIGINAL and (host == "imgur.com" or host.endswith(".imgur.com")):
+        shown = id_of_page(whole)
+        advice = f"The picture on it is: --media-id {shown}." if shown else "Name its pictures: --media-id abcdefg."
+        raise TakedownError(f"{text!r} is no picture but a page, and no page is kept. {advice}")
     return f"url:{text.strip()}"
 
 
@@ -155,6 +167,21 @@ def published_under(
         known = _column(connection, "SELECT blake2b FROM files SEMI JOIN those USING (blake2b)", found)
         known |= _column(connection, "SELECT blake2b FROM records SEMI JOIN those USING (blake2b)", found)
     return Named(frozenset(known), tuple(sorted(archives)))
+
+
+def is_sweeping(store: Store, mirror_folder: Path, rules: Rules, files: int) -> bool:
+    """Tell whether it may be a slip: all that Imgur served, or more than half of the files that are published.
+
+    `files` is how many of these the rules name; of a few it is none.
+    """
+    if Rules(domains=rules.domains).names(_ANY_ORIGINAL, None):
+        return True
+    if files <= _A_FEW:
+        return False
+    with connect(memory=_MEMORY) as connection:
+        view_archive_tables(connection, {"files": store.mirror("files", ".parquet", mirror_folder)})
+        [(count,)] = connection.execute("SELECT count(*) FROM files").fetchall()
+    return bool(2 * files > count)
 
 
 def digests_table(digests: Collection[bytes]) -> pa.Table:
