@@ -4,6 +4,8 @@ A verdict follows from the two files, their previews and the code alone, so to r
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -42,14 +44,19 @@ class Verdict(NamedTuple):
 class Verdicts:
     """The verdicts in the store, and those that are found now. Not for several threads at once."""
 
-    def __init__(self, store: Store, code_version: str) -> None:
-        """`code_version` is of the code that judges: verdicts of another one count for nothing."""
+    def __init__(self, store: Store, code_version: str, part_pairs: int = 1 << 20) -> None:
+        """`code_version` is of the code that judges: verdicts of another one count for nothing.
+
+        `part_pairs` is how many there are in a file of the store, about, and are sorted at once.
+        """
         self._store = store
         self._version = code_version
+        self._part_pairs = part_pairs
         self._former = [stored.key for stored in store.list(f"{VERDICTS}/")]
-        self._known = _sorted(np.concatenate([np.empty(0, _ROW), *(self._read(key) for key in self._former)]))
-        self._firsts = np.ascontiguousarray(self._known["pair"][:, 0]).astype(np.uint64)
-        self._asked: list[Rows] = []
+        self._known = _joined([self._read(key) for key in self._former])
+        self._firsts = np.ascontiguousarray(self._known["pair"][:, 0], np.uint64)
+        self._asked = np.zeros(len(self._known), bool)
+        self._judged: list[Rows] = []
         self._new: list[tuple[bytes, Verdict]] = []
         self.reused = 0
         self.found = 0
@@ -65,7 +72,7 @@ class Verdicts:
         row = int(np.searchsorted(self._firsts, np.uint64(first)))
         while row < len(self._known) and self._known[row]["pair"][0] == first:
             if self._known[row]["pair"][1] == second:
-                self._asked.append(self._known[row : row + 1])
+                self._asked[row] = True
                 self.reused += 1
                 return Verdict(float(self._known[row]["agreement"]), bool(self._known[row]["mirrored"]))
             row += 1
@@ -81,10 +88,21 @@ class Verdicts:
     def publish(self) -> None:
         """Leave in the store exactly what this run asked for."""
         self._take_new()
-        last = self._write(_sorted(np.concatenate([np.empty(0, _ROW), *self._asked])))
+        current = {self._write(rows) for rows in self._parts()}
         for key in self._former:
-            if key != last:
+            if key not in current:
                 self._store.delete(key)
+
+    def _parts(self) -> Iterator[Rows]:
+        """Yield what this run asked for, in order of pair, some at a time: names are digests, so parts are even."""
+        pairs = int(self._asked.sum()) + sum(map(len, self._judged))
+        parts = max(1, -(-pairs // self._part_pairs))
+        starts = np.array([(number << 64) // parts for number in range(parts)], np.uint64)
+        bounds = [*np.searchsorted(self._firsts, starts), len(self._known)]
+        for number, (start, end) in enumerate(pairwise(bounds), 1):
+            known = self._known[start:end][self._asked[start:end]]
+            new = [rows[np.searchsorted(starts, rows["pair"][:, 0], "right") == number] for rows in self._judged]
+            yield _sorted(np.concatenate([known, *new]))
 
     def _take_new(self) -> Rows:
         rows = np.empty(len(self._new), _ROW)
@@ -92,7 +110,7 @@ class Verdicts:
             row["pair"] = np.frombuffer(pair, "<u8")
             row["agreement"], row["mirrored"] = verdict
         self._new = []
-        self._asked.append(rows)
+        self._judged.append(rows)
         return rows
 
     def _write(self, rows: Rows) -> str:
@@ -112,6 +130,14 @@ class Verdicts:
         rows["agreement"] = table["agreement"].to_numpy()
         rows["mirrored"] = table["mirrored"].to_numpy()
         return rows
+
+
+def _joined(parts: Iterable[Rows]) -> Rows:
+    """Return the rows of all parts in order of pair, each pair once; those that follow each other are not sorted."""
+    ordered = sorted((_sorted(part) for part in parts if len(part)), key=lambda part: tuple(part["pair"][0]))
+    rows = np.concatenate([np.empty(0, _ROW), *ordered])
+    follow = all(tuple(one["pair"][-1]) < tuple(other["pair"][0]) for one, other in pairwise(ordered))
+    return rows if follow else _sorted(rows)
 
 
 def _sorted(rows: Rows) -> Rows:
