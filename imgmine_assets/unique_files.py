@@ -129,7 +129,7 @@ def _unique_files(
                     archive=archive,
                     since=log,
                 )
-                if change is not None and change.files:
+                if change is not None:
                     context.log.info(f"{archive}: {len(change.files)} files were taken down while it was read")
                 # Nobody waits for these but the next step, which makes what is missing.
                 try:

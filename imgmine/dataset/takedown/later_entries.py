@@ -26,11 +26,12 @@ def see_to_later_entries(
     """Take out of an archive what the log blocks now, where it has more entries than it had when the stage began.
 
     What was named when nothing of the archive was published yet is noted in the log first. The caller holds the
-    archive's lock of `stage`. Returns what was changed, None where nothing had to be looked at. Raises `StageBusy`
+    archive's lock of `stage`. Returns what was changed, None where it was nothing. Raises `StageBusy`
     where another stage of the archive is being made: then the next run of this one does it.
     """
     if read_log(store).head == since.head:
         return None
     log = note_found(store, mirror_folder)
     with alone_with(scratch_root, [other for other in TABLE_STAGES if other != stage], archive):
-        return take_out(store, archive, log.blocked, scratch, lambda change: note_archive(store, log, change))
+        change = take_out(store, archive, log.blocked, scratch, lambda change: note_archive(store, log, change))
+    return None if change.is_nothing else change
