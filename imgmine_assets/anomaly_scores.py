@@ -12,6 +12,7 @@ from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.drift import Drift, measure_drift
 from imgmine.models.published_anomaly_model import NoAnomalyModel, current_anomaly_model, require_same_embedder
 from imgmine.models.showing import Screen
+from imgmine.models.vectors import embedder_of
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, read_table
@@ -60,7 +61,7 @@ def anomaly_scores(
             context.log.info(f"{archive} is not scored: {missing}")
             return
         vectors = read_table(opened, "embeddings", archive)
-        require_same_embedder(model, vectors.metadata["model"], archive)
+        require_same_embedder(model, embedder_of(vectors.metadata), archive)
         percentile = models.anomaly_percentile
         inputs = fingerprint(
             embeddings=vectors.origin, model=model.version, percentile=percentile, code_version=stage.CODE_VERSION

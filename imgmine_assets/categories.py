@@ -14,7 +14,7 @@ from imgmine.models.categories import Categorizer, NoCategories, categorizer
 from imgmine.models.category_list import CategoryListError, read_categories
 from imgmine.models.probe_model import NoProbes, ProbeModel, current_probes
 from imgmine.models.showing import Screen
-from imgmine.models.vectors import require_embedder
+from imgmine.models.vectors import embedder_of, require_embedder
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, read_table
@@ -58,7 +58,7 @@ def categories(
             context.log.info(f"{archive} is not categorized: {missing}")
             return
         vectors = read_table(opened, "embeddings", archive)
-        require_embedder(vectors.metadata["model"], card.version, archive, "probe_model")
+        require_embedder(embedder_of(vectors.metadata), card.version, archive, "probe_model")
         inputs = fingerprint(embeddings=vectors.origin, by=by.digest)
         about = {"categories": listed.digest, "embedder": card.version}
         as_before = publish_if_changed(

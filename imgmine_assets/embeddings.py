@@ -9,7 +9,7 @@ from imgmine.images.previews import SHORT_SIDE
 from imgmine.models import embedder as stage
 from imgmine.models.cards import CARD_FILE, ModelError, find_model, read_card
 from imgmine.models.embedder import Embedder, Originals
-from imgmine.models.vectors import dimension_of, invalid_rows, vectors_of
+from imgmine.models.vectors import dimension_of, embedder_of, invalid_rows, vectors_of
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, publish, read_table, unchanged
@@ -89,7 +89,7 @@ def _result(store: Store, archive: str, embedder: Embedder, as_before: bool, sec
     table = published.read()
     tables = {name: read_table(store, name, archive).read() for name in ("records", "files", "images")}
     unsound = [f"{table['blake2b'][int(row)].as_py().hex()}" for row in invalid_rows(vectors_of(table))]
-    model = published.metadata["model"]
+    model = embedder_of(published.metadata)
     mixed = [] if model == embedder.version else [f"the table is of {model}, in use is {embedder.version}"]
     if dimension_of(table) != embedder.card.dimension:
         mixed.append(f"vectors of {dimension_of(table)} dimensions, the model's have {embedder.card.dimension}")

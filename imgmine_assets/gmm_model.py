@@ -5,10 +5,11 @@ It is a Gaussian mixture, or the detector that IMGMINE_DETECTOR names; how it is
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
-import pyarrow as pa
+import pyarrow.parquet as pq
 
 from imgmine.dataset.takedown.listings import listed
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
@@ -26,8 +27,11 @@ from imgmine.models.published_anomaly_model import (
 )
 from imgmine.models.reference import Reference, chosen_archives, reference_from_folder, sample_embeddings
 from imgmine.models.showing import Screen
+from imgmine.models.vectors import embedder_of
 from imgmine.store.base import Store
+from imgmine.store.object_file import ObjectFile
 from imgmine.store.publish import fingerprint, read_table
+from imgmine.store.tables import table_key
 from imgmine_assets import shown
 from imgmine_assets.checks import warning
 from imgmine_assets.embeddings import embeddings
@@ -75,11 +79,14 @@ def gmm_model(
     with explained(), contextlib.ExitStack() as exits:
         opened = store.open()
         embedder = models.load_embedder()
+        archives: Sequence[str] = ()
         pool = exits.enter_context(decoders.start()) if models.reference_folder is not None else None
         if models.reference_folder is not None and pool is not None:
             reference = reference_from_folder(models.reference_folder, embedder, pool, seed=config.seed)
         else:
-            reference = sample_embeddings(_tables(opened, embedder.version, config.seed), seed=config.seed)
+            archives = _archives_of(opened, embedder.version, config.seed)
+            tables = (read_table(opened, "embeddings", archive).read() for archive in archives)
+            reference = sample_embeddings(tables, seed=config.seed)
         context.log.info(f"{len(reference.keys)} reference images, from {reference.source}")
         settings = anomaly_fit.FitSettings(
             seed=config.seed, detector=models.detector, percentile=models.anomaly_percentile
@@ -99,35 +106,35 @@ def gmm_model(
         card = anomaly_card(model, models.anomaly_percentile)
         if not as_before:
             publish_anomaly_model(opened, model, card)
-        sheets = _sheets(opened, model, reference, pool, config.seed, models.screen())
+        sheets = _sheets(opened, model, reference, pool, archives, models.screen())
     return _result(opened, model, card, sheets, reference, as_before, time.monotonic() - started)
 
 
-def _tables(store: Store, embedder: str, seed: int) -> Iterator[pa.Table]:
-    """The embeddings of the archives that the sample is drawn from, as far as they are of this embedder.
+def _archives_of(store: Store, embedder: str, seed: int) -> Sequence[str]:
+    """The archives that the sample is drawn from: of those whose vectors are of this embedder.
 
-    Raises `OtherEmbedder` where there are some, but all of other models.
+    Raises `OtherEmbedder` where there are vectors, but all of other models.
     """
-    others: dict[str, int] = {}
-    used = False
-    for archive in chosen_archives(_embedded_archives(store), seed):
-        table = read_table(store, "embeddings", archive)
-        if (model := table.metadata["model"]) == embedder:
-            used = True
-            yield table.read()
-        else:
-            others[model] = others.get(model, 0) + 1
-    if others and not used:
-        found = ", ".join(f"{count} of {model}" for model, count in sorted(others.items()))
+    others: Counter[str] = Counter()
+
+    def serves(archive: str) -> bool:
+        # The end of the file alone says it: with all archives of another model, the tables would be tens of gigabytes.
+        with ObjectFile(store, table_key("embeddings", archive)) as file:
+            metadata = pq.read_metadata(file).metadata
+        found = embedder_of({key.decode(): value.decode() for key, value in metadata.items()})
+        if found != embedder:
+            others[found] += 1
+        return found == embedder
+
+    names = (found.key.removeprefix("embeddings/").removesuffix(".parquet") for found in store.list("embeddings/"))
+    archives = chosen_archives(names, seed, serves=serves)
+    if others and not archives:
+        listed_others = ", ".join(f"{count} of {model}" for model, count in sorted(others.items()))
         raise OtherEmbedder(
-            f"No archive has vectors of the embedder in use, {embedder}: {found}. Materialize embeddings again, or set "
-            "IMGMINE_EMBEDDER to the model that made them."
+            f"No archive has vectors of the embedder in use, {embedder}: {listed_others}. Materialize embeddings again, "
+            "or set IMGMINE_EMBEDDER to the model that made them."
         )
-
-
-def _embedded_archives(store: Store) -> list[str]:
-    names = (found.key for found in store.list("embeddings/"))
-    return [name.removeprefix("embeddings/").removesuffix(".parquet") for name in names]
+    return archives
 
 
 def _fitted_before(context: dg.AssetExecutionContext, store: Store, inputs: str) -> AnomalyModel | None:
@@ -197,13 +204,18 @@ def _checks(model: AnomalyModel, reference: Reference) -> Iterator[dg.AssetCheck
 
 
 def _sheets(
-    store: Store, model: AnomalyModel, reference: Reference, pool: DecoderPool | None, seed: int, screen: Screen
+    store: Store,
+    model: AnomalyModel,
+    reference: Reference,
+    pool: DecoderPool | None,
+    archives: Sequence[str],
+    screen: Screen,
 ) -> dict[str, str]:
     """The reference's own oddest and most usual pictures: whether what is in it belongs there."""
     scores = model.score(reference.vectors)
     pages = odd_and_usual(reference.keys, scores, model.percentile(scores))
     captions = {key: caption for page in pages.values() for key, caption in page.items()}
-    pictures = _folder_pictures(reference, captions, pool) if pool else _stored_pictures(store, captions, seed)
+    pictures = _folder_pictures(reference, captions, pool) if pool else _stored_pictures(store, captions, archives)
     return {
         heading: shown.sheet([pictures[key] for key in page if key in pictures], "pictures", screen)
         for heading, page in pages.items()
@@ -217,10 +229,10 @@ def _folder_pictures(reference: Reference, captions: Captions, pool: DecoderPool
     return {key: (thumbnail, caption) for (key, caption), thumbnail in zip(captions.items(), thumbnails, strict=True)}
 
 
-def _stored_pictures(store: Store, captions: Captions, seed: int) -> dict[bytes, Sample]:
+def _stored_pictures(store: Store, captions: Captions, archives: Sequence[str]) -> dict[bytes, Sample]:
     """The previews of a sample's images, from the archives that it was drawn from."""
     found: dict[bytes, Sample] = {}
-    for archive in chosen_archives(_embedded_archives(store), seed):
+    for archive in archives:
         wanted = {key: caption for key, caption in captions.items() if key not in found}
         if not wanted:
             break

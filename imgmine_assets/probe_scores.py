@@ -11,7 +11,7 @@ from imgmine.decisions import PROBE_MEANINGS, ProbeDecision
 from imgmine.models import probe_model as stage
 from imgmine.models.probe_model import NoProbes, ProbeModel
 from imgmine.models.showing import Screen
-from imgmine.models.vectors import require_embedder
+from imgmine.models.vectors import embedder_of, require_embedder
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint, read_table
@@ -49,7 +49,7 @@ def probe_scores(
             context.log.info(f"{archive} is not scored: {missing}")
             return
         vectors = read_table(opened, "embeddings", archive)
-        require_embedder(vectors.metadata["model"], model.embedder, archive, "probe_model")
+        require_embedder(embedder_of(vectors.metadata), model.embedder, archive, "probe_model")
         inputs = fingerprint(embeddings=vectors.origin, model=model.version, code_version=stage.CODE_VERSION)
         about = {"model": model.version, "embedder": model.embedder}
         as_before = publish_if_changed(

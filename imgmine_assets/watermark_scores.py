@@ -11,6 +11,7 @@ from imgmine.decisions import WATERMARK_MEANINGS, WatermarkDecision
 from imgmine.models.cards import CARD_FILE, ModelError
 from imgmine.models.kept_pictures import Originals
 from imgmine.models.showing import Screen
+from imgmine.models.vectors import embedder_of
 from imgmine.models.watermark import scores as stage
 from imgmine.models.watermark.cards import find_classifier, read_classifier_card
 from imgmine.models.watermark.classifier import OtherEmbedder, judge_archive, require_vectors
@@ -61,7 +62,7 @@ def watermark_scores(
             if classifier is None:
                 context.log.info(f"{archive} is not judged: IMGMINE_WATERMARK_MODEL is none")
                 return
-            require_vectors(classifier, vectors.metadata["model"], archive)
+            require_vectors(classifier, embedder_of(vectors.metadata), archive)
         except OtherEmbedder as other:
             context.log.info(f"{archive} is not judged: {other}")
             return
@@ -94,7 +95,7 @@ def watermark_scores(
                 table = stage.decided_again(table, threshold)
             return table, {
                 "model": version,
-                "embedder": vectors.metadata["model"],
+                "embedder": embedder_of(vectors.metadata),
                 "threshold": f"{threshold:g}",
                 "judged": judged,
             }
@@ -122,7 +123,7 @@ def _result(store: Store, archive: str, screen: Screen, as_before: bool, seconds
     vectors = read_table(store, "embeddings", archive)
     rows = (table["blake2b"].to_pylist(), table["probability"].to_numpy())
     sheets = {"The likeliest": likeliest(*rows), "At each threshold": just_above(*rows, _THRESHOLDS)}
-    embedder, judged = vectors.metadata["model"], published.metadata["embedder"]
+    embedder, judged = embedder_of(vectors.metadata), published.metadata["embedder"]
     mixed = [] if judged == embedder else [f"judged were vectors of {judged}; those published are of {embedder}"]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),

@@ -15,7 +15,7 @@ from imgmine.dataset.archives import named_ownership
 from imgmine.dataset.labels import LabelLog
 from imgmine.dataset.publishing import ARCHIVES_KEY, DATASET
 from imgmine.models.probe_model import Labelled
-from imgmine.models.vectors import vectors_of
+from imgmine.models.vectors import embedder_of, vectors_of
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import read_table
 from imgmine.store.tables import DIGEST, parquet_metadata, table_key
@@ -81,7 +81,7 @@ def _vectors(store: Store, archive: str, wanted: Collection[bytes], embedder: st
     if store.stat(table_key("embeddings", archive)) is None:
         return {}
     published = read_table(store, "embeddings", archive)
-    if published.metadata["model"] != embedder:
+    if embedder_of(published.metadata) != embedder:
         return {}
     table = published.read()
     found = table.filter(pc.is_in(table["blake2b"], pa.array(sorted(wanted), DIGEST)))

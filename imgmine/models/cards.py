@@ -17,6 +17,11 @@ import yaml
 from imgmine.models import card_fields as field
 from imgmine.models.card_fields import ModelError as ModelError
 
+VECTORS_CODE = "2"
+"""The code version of `embeddings`: another one where the code makes other vectors of the same picture and weights."""
+# Versions do not say this one: they were published before they said any.
+_UNSAID_CODE = "2"
+
 CARD_FILE = "card.yaml"
 MODEL_FILE = "model.onnx"
 
@@ -136,13 +141,15 @@ class ModelCard(OnnxCard):
 
     @cached_property
     def version(self) -> str:
-        """The name and a short SHA-256 of everything that a vector depends on: the weights and how they are fed.
+        """The name and a short SHA-256 of everything that a vector depends on: the weights, how they are fed, the code.
 
         Two cards of one version give the same vectors; vectors of two versions must not be compared.
         """
         about = ("source", "licence")
         depends_on = {key: value for key, value in vars(self).items() if key in _FIELDS and key not in about}
         depends_on["sha256"] = self.sha256
+        if VECTORS_CODE != _UNSAID_CODE:
+            depends_on["code_version"] = VECTORS_CODE
         return self.version_of(depends_on)
 
     @property

@@ -16,7 +16,7 @@ import pyarrow as pa
 from PIL import Image
 
 from imgmine.in_order import in_order
-from imgmine.models.cards import ModelCard, ModelError, find_model, load_card
+from imgmine.models.cards import VECTORS_CODE, ModelCard, ModelError, find_model, load_card
 from imgmine.models.kept_pictures import KeptPictures, Place, batches, wants_original
 from imgmine.models.kept_pictures import Originals as Originals
 from imgmine.models.kept_pictures import PreviewError as PreviewError
@@ -25,7 +25,7 @@ from imgmine.models.preprocessing import preprocess, read_picture
 from imgmine.models.providers import Provider, open_session
 from imgmine.models.vectors import embeddings_table, normalise
 
-CODE_VERSION = "2"
+CODE_VERSION = VECTORS_CODE
 BATCH = 4
 """Pictures in one inference on a processor: more are no faster, and take memory."""
 ACCELERATOR_BATCH = 64

@@ -4,7 +4,8 @@ Which images are chosen depends on the seed and on their own BLAKE2b, never on t
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,16 +115,19 @@ def reference_from_folder(
     )
 
 
-def chosen_archives(archives: Iterable[str], seed: int, most: int = MOST_ARCHIVES) -> list[str]:
-    """Return the archives that a sample is drawn from: of many, those of the smallest keyed hash.
+def chosen_archives(
+    archives: Iterable[str], seed: int, most: int = MOST_ARCHIVES, *, serves: Callable[[str], bool] = lambda _: True
+) -> list[str]:
+    """Return the archives that a sample is drawn from: of those that serve, the ones of the smallest keyed hash.
 
-    An archive has some 20,000 images; a sample of 10,000 from 50 archives does not want for variety.
+    An archive has some 20,000 images; a sample of 10,000 from 50 archives does not want for variety. `serves` is asked
+    of each in that order, until there are enough.
     """
 
     def order(archive: str) -> bytes:
         return hashlib.blake2b(archive.encode(), key=str(seed).encode(), digest_size=16).digest()
 
-    return sorted(archives, key=order)[:most]
+    return list(itertools.islice(filter(serves, sorted(archives, key=order)), most))
 
 
 def sample_embeddings(tables: Iterable[pa.Table], *, seed: int = 0, rows: int = MOST_ROWS) -> Reference:

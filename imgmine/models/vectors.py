@@ -3,13 +3,14 @@
 Which model made them is in the table's metadata and the card; what they mean is not known here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.errors import PersonNeeded
+from imgmine.models.cards import VECTORS_CODE
 from imgmine.store.tables import embeddings_schema
 
 NORM_TOLERANCE = 2e-3
@@ -18,6 +19,15 @@ NORM_TOLERANCE = 2e-3
 
 class VectorError(PersonNeeded):
     """A vector is not finite, not of norm 1, or not of the dimension that is wanted."""
+
+
+def embedder_of(metadata: Mapping[str, str]) -> str:
+    """Return the version of the model that made an archive's vectors, from the metadata of its `embeddings`.
+
+    Where other code than now made them, it is no version of any model: theirs must not be compared.
+    """
+    model, code = metadata["model"], metadata["code_version"]
+    return model if code == VECTORS_CODE else f"{model} of code version {code}"
 
 
 def require_embedder(found: str, wanted: str, archive: str, again: str) -> None:

@@ -15,6 +15,7 @@ from imgmine.models.cards import find_model, load_card
 from imgmine.models.embedder import CODE_VERSION
 from imgmine.models.probe_model import current_probes
 from imgmine.models.published_anomaly_model import CURRENT_KEY, current_anomaly_model, version_folder
+from imgmine.models.reference import MOST_ARCHIVES, chosen_archives
 from imgmine.models.vectors import embeddings_table, normalise
 from imgmine.settings import Settings, load_settings
 from imgmine.store.local import LocalStore
@@ -61,6 +62,10 @@ def materialize(settings: Settings, asset: dg.AssetsDefinition) -> dg.ExecuteInP
     return dg.materialize([asset], resources=build_resources(settings), raise_on_error=False)
 
 
+def why(result: dg.ExecuteInProcessResult) -> str:
+    return " ".join(str(event.event_specific_data) for event in result.all_events if event.is_step_failure)
+
+
 def said(result: dg.ExecuteInProcessResult, key: str) -> object:
     [event] = result.get_asset_materialization_events()
     return event.materialization.metadata[key].value
@@ -100,6 +105,29 @@ def test_pictures_that_are_alike_are_on_one_side_of_the_fit(settings: Settings, 
     # Held-out pictures have no siblings among the rows, so new pictures are not odder than nearly all of them.
     fresh = fitted.percentile(fitted.score(vectors(200, seed=9)))
     assert (fresh >= 5).mean() > 0.5
+
+
+def test_few_archives_of_the_embedder_in_use_are_found_among_many_of_others(
+    settings: Settings, store: LocalStore
+) -> None:
+    names = chosen_archives([f"archive {number:03d}" for number in range(MOST_ARCHIVES + 3)], seed=0, most=1000)
+    for name in names[:-1]:
+        put_vectors(store, name, vectors(1), "another-model-0123")
+    refused = materialize(settings, gmm_model)
+    assert not refused.success
+    assert f"{len(names) - 1} of another-model-0123" in why(refused)
+    # The last in the order of the draw, so that none of those that are drawn first serves.
+    put_vectors(store, names[-1], vectors(120), in_use(settings))
+    result = materialize(settings, gmm_model)
+    assert result.success, why(result)
+    assert said(result, "reference images") == 120
+    assert str(said(result, "reference")).endswith("from 1 archive")
+
+
+def test_vectors_that_other_code_made_are_another_models(settings: Settings, store: LocalStore) -> None:
+    put_vectors(store, "one", vectors(120), in_use(settings), code="1")
+    refused = materialize(settings, gmm_model)
+    assert f"1 of {in_use(settings)} of code version 1" in why(refused)
 
 
 def test_probes_that_cannot_be_read_are_fitted_anew(settings: Settings, store: LocalStore) -> None:

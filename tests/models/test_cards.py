@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from imgmine.models import cards
 from imgmine.models.cards import Crop, Interpolation, ModelError, built_in_models, find_model, load_card
 
 WEIGHTS = b"not really a model, but bytes with a digest"
@@ -143,3 +144,12 @@ def test_the_version_changes_with_what_a_vector_depends_on_and_with_nothing_else
     assert replace(card, folder=Path("elsewhere"), source="another mirror").version == card.version
     changed = [replace(card, mean=(0.5, 0.5, 0.5)), replace(card, sha256="0" * 64), replace(card, crop=Crop.SQUASH)]
     assert len({card.version, *(other.version for other in changed)}) == 4
+
+
+def test_other_code_is_another_version_and_what_was_published_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "VECTORS_CODE", "3")
+    assert load_card(model_folder(tmp_path)).version != "made-up-2edf47d009ca"
+    monkeypatch.undo()
+    assert load_card(model_folder(tmp_path)).version == "made-up-2edf47d009ca"
