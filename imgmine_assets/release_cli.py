@@ -72,7 +72,7 @@ def diff(before: str, after: str) -> None:
 
     settings = load_settings()
     store = store_of(settings)
-    with _scratch(settings) as scratch:
+    with _scratch(settings, "diff", before, after) as scratch:
         click.echo(diff_between(store, before, after, scratch).as_text())
 
 
@@ -91,7 +91,7 @@ def duckdb(version: str, file: Path) -> None:
 
     settings = load_settings()
     store = store_of(settings)
-    with _scratch(settings) as scratch:
+    with _scratch(settings, "export_duckdb", version) as scratch:
         rows = export_duckdb(store, read_release(store, version), file, scratch)
     click.echo(f"{rows} images: table samples, for DuckDB: {file}")
 
@@ -107,7 +107,7 @@ def fiftyone(version: str, folder: Path, limit: int | None) -> None:
 
     settings = load_settings()
     store = store_of(settings)
-    with _scratch(settings) as scratch:
+    with _scratch(settings, "export_fiftyone", version) as scratch:
         images = export_fiftyone(store, read_release(store, version), folder, scratch, limit)
     click.echo(f"{images} images. With pip install fiftyone, in Python:")
     click.echo(f"  fiftyone.Dataset.from_dir({str(folder)!r}, dataset_type=fiftyone.types.FiftyOneDataset)")
@@ -122,8 +122,9 @@ def _tell(store: Store, version: str) -> None:
 
 
 @contextmanager
-def _scratch(settings: Settings) -> Iterator[Path]:
+def _scratch(settings: Settings, work: str, *versions: str) -> Iterator[Path]:
+    from imgmine.dataset.releases.release import number_of
     from imgmine.scratch import scratch_folder
 
-    with scratch_folder(settings.scratch, "release", "export") as scratch:
+    with scratch_folder(settings.scratch, work, "-".join(f"v{number_of(version)}" for version in versions)) as scratch:
         yield scratch

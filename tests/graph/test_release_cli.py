@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from imgmine.dataset.releases.recipe import read_recipe
 from imgmine.dataset.takedown_log import Action, Draft, Kind, append
+from imgmine.scratch import scratch_folder
 from imgmine.store.local import LocalStore
 from imgmine_assets.cli import main
 from tests.dataset.releases.mined_store import EARLY, Pic, make, own, put_archive
@@ -46,13 +47,15 @@ def test_two_releases_one_after_a_take_down_are_made_listed_compared_and_exporte
     assert second.output.startswith("v2: small, 4 images in 2 shards, "), second.output
 
     assert [line.partition(",")[0] for line in imgmine("list").output.splitlines()] == ["v1: small", "v2: small"]
-    told = imgmine("diff", "v1", "v2").output
+    with scratch_folder(home / "scratch", "export_duckdb", "v2"):  # as while somebody exports it
+        assert "is being made by another run" in imgmine("export", "duckdb", "v2", tmp_path / "v2.duckdb").output
+        told = imgmine("diff", "v1", "v2").output
+        assert imgmine("export", "fiftyone", "v2", tmp_path / "fiftyone", "--limit", 2).exit_code == 0
     assert "4 images stayed, 0 came, 1 went." in told
     assert f"`{pictures[0].name}`: it was taken down" in told
     assert imgmine("export", "duckdb", "v2", tmp_path / "v2.duckdb").exit_code == 0
     with duckdb.connect(str(tmp_path / "v2.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM samples").fetchall() == [(4,)]
-    assert imgmine("export", "fiftyone", "v2", tmp_path / "fiftyone", "--limit", 2).exit_code == 0
     assert len(list((tmp_path / "fiftyone/data").iterdir())) == 2
 
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
