@@ -11,12 +11,17 @@ from imgmine.store.local import LocalStore
 from tests.dataset.releases.mined_store import make, recipe_of
 
 
-@pytest.fixture
-def release(mined: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a release of previews, and no network."""
+@pytest.fixture(autouse=True)
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep `datasets` to this machine and this test's folder."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     monkeypatch.setenv("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+
+
+@pytest.fixture
+def release(mined: LocalStore, tmp_path: Path) -> Path:
+    """The folder of a release of previews."""
     made = make(mined, recipe_of(content="previews", short_side=64, shard_images=12), tmp_path)
     assert (made.release.images, len(made.release.shards)) == (21, 2)
     return mined.root / "releases" / "v1"
@@ -47,6 +52,26 @@ def test_webdataset_reads_the_tars(release: Path) -> None:
     assert len(samples) == 21
     assert all(sample["json"]["blake2b"] == sample["__key__"] for sample in samples)
     assert {min(sample["jpg"].size) for sample in samples} == {64}
+
+
+def test_originals_of_several_formats_are_read_from_both_layouts(mined: LocalStore, tmp_path: Path) -> None:
+    import datasets
+    import webdataset
+
+    make(mined, recipe_of(shard_images=12), tmp_path)
+    data = mined.root / "releases" / "v1" / "data"
+    cache = str(tmp_path / "cache")
+    rows = datasets.load_dataset("parquet", data_files=f"{data}/*.parquet", split="train", cache_dir=cache)
+    formats = dict(zip(rows["blake2b"], (row["image"].format for row in rows), strict=True))
+    assert len(formats) == 21
+    assert set(formats.values()) == {"JPEG", "PNG"}
+    assert formats == dict(zip(rows["blake2b"], rows["original_format"], strict=True))
+    tars = sorted(map(str, data.glob("*.tar")))
+    samples = list(webdataset.WebDataset(tars, shardshuffle=False).decode("pil"))
+    found = {sample["__key__"]: "PNG" if "png" in sample else "JPEG" for sample in samples}
+    assert found == formats
+    sizes = {sample["__key__"]: (sample.get("jpg") or sample["png"]).size for sample in samples}
+    assert sizes == {row["blake2b"]: (row["width"], row["height"]) for row in rows}
 
 
 @pytest.mark.parametrize("layouts", [["parquet"], ["webdataset"]])
