@@ -131,8 +131,8 @@ def _archives_of(store: Store, embedder: str, seed: int) -> Sequence[str]:
     if others and not archives:
         listed_others = ", ".join(f"{count} of {model}" for model, count in sorted(others.items()))
         raise OtherEmbedder(
-            f"No archive has vectors of the embedder in use, {embedder}: {listed_others}. Materialize embeddings again, "
-            "or set IMGMINE_EMBEDDER to the model that made them."
+            f"No archive has vectors of the embedder in use, {embedder}: {listed_others}. Materialize embeddings "
+            "again, or set IMGMINE_EMBEDDER to the model that made them."
         )
     return archives
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from imgmine.dataset.labelled import labelled_vectors, values_of
 from imgmine.dataset.labels import Label, LabelError, LabelLog, add_labels, make_label, read_csv, read_labels
+from imgmine.models.embedder import CODE_VERSION
 from imgmine.models.vectors import embeddings_table
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import publish
@@ -120,7 +121,7 @@ def test_vectors_are_found_wherever_they_lie_and_only_those_of_the_model(store: 
     rows = np.eye(3, dtype=np.float32)
     for archive, name, row, model in (("a", "one", 0, "m-1"), ("b", "two", 1, "m-1"), ("c", "three", 2, "m-2")):
         table = embeddings_table([digest(name)], rows[row : row + 1])
-        publish(store, archive, {"embeddings": table}, Provenance("test", "1", "0"), extra={"model": model})
+        publish(store, archive, {"embeddings": table}, Provenance("test", CODE_VERSION, "0"), extra={"model": model})
     said = {digest(name): name == "one" for name in ("one", "two", "three", "nowhere")}
     found = labelled_vectors(store, tmp_path, LabelLog({"good": said}, 4, ""), "m-1", [])
     assert list(found) == ["good"]
