@@ -5,6 +5,7 @@ Reading, checking and finding only; nothing here runs a model. How folders come 
 
 import hashlib
 import json
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,9 @@ _UNSAID_CODE = "2"
 
 CARD_FILE = "card.yaml"
 MODEL_FILE = "model.onnx"
+
+# The key of an entry of ONNX's `TensorProto.external_data`, a protobuf field: tag, length, text; and the next one's tag.
+_EXTERNAL = b"\x0a\x08location\x12"
 
 _SHIPPED = Path(__file__).parent
 
@@ -284,7 +288,10 @@ def load_card(folder: Path) -> ModelCard:
 
 
 def check_file(path: Path, expected: str, card: Named) -> None:
-    """Raise `ModelError` where a file of a model is absent or has another SHA-256 than its card says."""
+    """Raise `ModelError` where a file of a model is absent or has another SHA-256 than its card says.
+
+    Or where it has weights in other files, of which that says nothing.
+    """
     try:
         found = file_sha256(path)
     except OSError as error:
@@ -294,6 +301,19 @@ def check_file(path: Path, expected: str, card: Named) -> None:
             f"{path} has SHA-256 {found}, its card says {expected}. "
             f"Fetch it again from {card.source}, or write a card for the file that is there."
         )
+    if path.suffix == ".onnx" and _has_external_data(path):
+        raise ModelError(
+            f"{path} has weights in other files, which could change without its SHA-256. Make it one file: "
+            "onnx.save_model(onnx.load(PATH), PATH)."
+        )
+
+
+def _has_external_data(path: Path) -> bool:
+    """Return whether an ONNX file names another one that holds weights, by how such a name begins."""
+    if not path.stat().st_size:
+        return False
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(_EXTERNAL) >= 0
 
 
 def file_sha256(path: Path) -> str:

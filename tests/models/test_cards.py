@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import yaml
+from onnx import helper, numpy_helper
 
 from imgmine.models import cards
 from imgmine.models.cards import Crop, Interpolation, ModelError, built_in_models, find_model, load_card
@@ -122,6 +125,23 @@ def test_weights_of_another_digest_are_refused(tmp_path: Path) -> None:
     (folder / "model.onnx").write_bytes(WEIGHTS + b"!")
     with pytest.raises(ModelError, match=f"its card says {CARD['sha256']}"):
         load_card(folder)
+
+
+def test_weights_in_files_that_the_digest_does_not_cover_are_refused(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path)
+    path = folder / "model.onnx"
+    weights = [numpy_helper.from_array(np.ones((64, 64), np.float32), "weights")]
+    graph = helper.make_graph([], "g", [], [], weights)
+    for outside in (False, True):
+        onnx.save_model(helper.make_model(graph), path, save_as_external_data=outside, location="model.onnx_data")
+        content = {**CARD, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        (folder / "card.yaml").write_text(yaml.safe_dump(content))
+        if outside:
+            assert (folder / "model.onnx_data").stat().st_size == 64 * 64 * 4
+            with pytest.raises(ModelError, match="has weights in other files"):
+                load_card(folder)
+        else:
+            load_card(folder)
 
 
 def test_absent_weights_are_told_with_where_they_come_from(tmp_path: Path) -> None:
