@@ -67,7 +67,8 @@ def watermark_scores(
             context.log.info(f"{archive} is not judged: {other}")
             return
         gated = read_table(opened, "images", archive)
-        threshold = models.watermark_threshold or classifier.card.threshold
+        chosen = models.watermark_threshold
+        threshold = classifier.card.threshold if chosen is None else chosen
         version = classifier.card.version
         # In the table's metadata: what the probabilities depend on, which the threshold is no part of.
         judged = fingerprint(

@@ -88,6 +88,8 @@ def test_every_image_is_judged_once_and_another_threshold_only_decides_anew(work
     assert {key for key, digest in published(work.store).items() if as_it_was.get(key) != digest} == {
         f"{NAME}/{archive(work)}.parquet"
     }
+    assert run(changed(work, watermark_threshold=0.0), NAME).success
+    assert set(pq.read_table(path(work))["decision"].to_pylist()) == {"watermarked"}
 
 
 def test_a_whole_picture_model_judges_in_its_place(work: Workplace, tmp_path: Path) -> None:
