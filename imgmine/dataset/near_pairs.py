@@ -2,7 +2,8 @@
 
 Two codes are compared where they have the same bits at the places of one table's key (Indyk and Motwani 1998; Charikar
 2002 for signs of projections). Whether two are a pair depends on the two alone, but where very many are alike: then
-`window` and `most` bound what is compared and kept. In how many parts the work is done changes nothing. What the codes are of is `sketches`'; what pairs are kept in, `candidates`'.
+`window` and `most` bound what is compared and kept. In how many parts the work is done changes nothing. What the codes
+are of is `sketches`'; what pairs are kept in, `candidates`'.
 """
 
 import hashlib
