@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from imgmine.archives.pieces import Damage, Piece
+from imgmine.archives.search_budget import SearchBudget
 from imgmine.archives.window import Window
 from imgmine.archives.zstd_decoder import HELD_CONTENT, FrameDecoder
 from imgmine.archives.zstd_walk import (
@@ -23,6 +24,7 @@ from imgmine.archives.zstd_walk import (
 )
 
 _LARGEST_DICTIONARY = 64 << 20
+_BEGINNING = b"WARC/"
 
 
 class Dictionary(NamedTuple):
@@ -66,7 +68,9 @@ def read_dictionary(window: Window) -> Dictionary:
     return Dictionary(content, end, error)
 
 
-def read_frames(window: Window, position: int, decoder: FrameDecoder, largest: int) -> Iterator[Piece | Damage]:
+def read_frames(
+    window: Window, position: int, decoder: FrameDecoder, largest: int, budget: SearchBudget
+) -> Iterator[Piece | Damage]:
     """Decode the frames from `position` on: what decodes whole as Piece, all else but skippable frames as Damage.
 
     After bytes that are no frame, reading goes on at the next frame that begins with a WARC record.
@@ -76,18 +80,19 @@ def read_frames(window: Window, position: int, decoder: FrameDecoder, largest: i
         position: where the first frame begins.
         decoder: has the file's dictionary.
         largest: a frame that decodes to more bytes is Damage.
+        budget: the file's, for what is looked at after damage.
     """
     while position + 4 <= window.end or window.need(position, 4) or position < window.end:
         window.released = position
         walk: FrameWalk | None = None
         try:
             if window.end - position >= 4 and is_skippable(window.buffer, position - window.start):
-                position = _skippable_end(window, position, decoder)
+                position = _skippable_end(window, position, decoder, budget)
                 continue
             walk = FrameWalk(window, position)
             content = decoder.decode(window, walk, largest)
         except BrokenFrame as error:
-            end = _end_of_damage(window, position, walk, decoder)
+            end = _end_of_damage(window, position, walk, decoder, budget)
             reason = str(error)
             if isinstance(error, CutFrame):
                 reason = "a frame that does not end where it says" if window.end > end else f"cut short: {error}"
@@ -120,7 +125,7 @@ def _frame_begins(window: Window, position: int) -> bool:
     return head == FRAME_MAGIC or is_skippable(head)
 
 
-def _skippable_end(window: Window, position: int, decoder: FrameDecoder) -> int:
+def _skippable_end(window: Window, position: int, decoder: FrameDecoder, budget: SearchBudget) -> int:
     """Return where the skippable frame at `position` ends. Raises BrokenFrame if its length cannot be."""
     if not window.need(position, SKIPPABLE_HEADER):
         raise CutFrame("the file ends inside a frame header")
@@ -129,7 +134,7 @@ def _skippable_end(window: Window, position: int, decoder: FrameDecoder) -> int:
     if length <= HELD:
         if not window.need(position, length):
             raise CutFrame("the file ends inside a skippable frame")
-    elif (found := _next_record(window, position + 1, decoder, end)) is not None and found < end:
+    elif (found := _next_record(window, position + 1, decoder, end, budget)) is not None and found < end:
         # A length of up to 4 GiB is not believed where records lie inside.
         raise BrokenFrame("a skippable frame with records inside")
     elif window.end < end:
@@ -139,51 +144,72 @@ def _skippable_end(window: Window, position: int, decoder: FrameDecoder) -> int:
     return end
 
 
-def _end_of_damage(window: Window, position: int, walk: FrameWalk | None, decoder: FrameDecoder) -> int:
+def _end_of_damage(
+    window: Window, position: int, walk: FrameWalk | None, decoder: FrameDecoder, budget: SearchBudget
+) -> int:
     """Return where to read on: behind the broken frame, if its structure is whole, else at the next record."""
     behind = None
     if walk is not None:
         with suppress(BrokenFrame):
             walk.to_end(window)
             behind = walk.position if _frame_begins(window, walk.position) else None
-    found = _next_record(window, max(position + 1, window.released), decoder, behind)
+        _spend(budget, walk)
+    found = _next_record(window, max(position + 1, window.released), decoder, behind, budget)
     if behind is None:
         return window.end if found is None else found
     # A walk led astray by damage may still come to where a frame begins. Then the frames inside lead there as well.
     # Those that somebody put into a picture do not, and are no records.
-    return found if found is not None and _leads_to(window, found, behind) else behind
+    return found if found is not None and _leads_to(window, found, behind, budget) else behind
 
 
-def _leads_to(window: Window, position: int, end: int) -> bool:
+def _leads_to(window: Window, position: int, end: int, budget: SearchBudget) -> bool:
     """Tell whether frames lie end to end from `position` to `end`."""
     with suppress(BrokenFrame):
-        while position < end:
+        while position < end and budget.allows(position):
             walk = FrameWalk(window, position)
-            while not walk.done:
+            while not walk.done and walk.position < end:
                 walk.further(window)
+            budget.spend(walk.position - position, 0)
+            if not walk.done:
+                return False
             position = walk.position
     return position == end
 
 
-def _next_record(window: Window, position: int, decoder: FrameDecoder, limit: int | None) -> int | None:
+def _next_record(
+    window: Window, position: int, decoder: FrameDecoder, limit: int | None, budget: SearchBudget
+) -> int | None:
     """Return where the next frame that decodes and begins with a WARC record begins, if before `limit`."""
     found = window.find(FRAME_MAGIC, position, limit)
-    while found is not None and not _is_record(window, found, decoder):
+    while found is not None and not _is_record(window, found, decoder, budget):
         found = window.find(FRAME_MAGIC, found + 1, limit)
     return found
 
 
-def _is_record(window: Window, position: int, decoder: FrameDecoder) -> bool:
+def _is_record(window: Window, position: int, decoder: FrameDecoder, budget: SearchBudget) -> bool:
+    walk: FrameWalk | None = None
     try:
-        walk = FrameWalk(window, position)
+        candidate = FrameWalk(window, position)
+        candidate.first(window, len(_BEGINNING))
+        if not decoder.begins_with(_BEGINNING, window, candidate) or not budget.allows(position):
+            return False
+        walk = candidate
         walk.begin(window)
         if walk.done:
             walk.stored(window)
-        if not decoder.begins_with(b"WARC/", window, walk):
-            return False
         # One that is too large to decode twice is judged by its first blocks.
         if walk.done and walk.most <= HELD_CONTENT:
             decoder.decode(window, walk, HELD_CONTENT)
     except BrokenFrame:
+        if walk is not None:
+            _spend(budget, walk)
         return False
     return True
+
+
+def _spend(budget: SearchBudget, walk: FrameWalk) -> None:
+    """Note that a frame was walked over, and maybe decoded, in vain."""
+    size = walk.header.content_size
+    # More than the header says is decoded only little by little.
+    decoded = walk.most if size is None or walk.most > HELD_CONTENT else min(size, walk.most)
+    budget.spend(walk.position - walk.offset, decoded)

@@ -12,6 +12,7 @@ from zstandard import ZstdError
 from imgmine.archives.assembly import assemble
 from imgmine.archives.pieces import Damage
 from imgmine.archives.records import LONGEST_HEAD, TRAILER, UNWANTED, Unwanted, WarcRecord, only_record
+from imgmine.archives.search_budget import SearchBudget
 from imgmine.archives.window import Window
 from imgmine.archives.zstd_decoder import HELD_CONTENT, FrameDecoder
 from imgmine.archives.zstd_frames import read_frames
@@ -39,9 +40,10 @@ def read_zstd(
         largest: a frame, or a record over several, that is larger is Damage.
     """
     following: int | None = position
+    budget = SearchBudget()
     while following is not None:
         position = yield from _usual_records(window, following, decoder, wanted, min(largest, HELD_CONTENT))
-        frames = read_frames(window, position, decoder, largest)
+        frames = read_frames(window, position, decoder, largest, budget)
         following = yield from assemble(frames, wanted, largest, until_idle=True)
 
 

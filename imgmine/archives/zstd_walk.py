@@ -25,6 +25,7 @@ _LARGEST_BLOCK = 128 << 10
 STORED_KIND, _REPEATED_KIND, COMPRESSED_KIND, _RESERVED_KIND = 0, 2, 4, 6
 # No encoder writes empty blocks but as the last; a hole of zeros in a file reads as one after the other.
 _MOST_EMPTY_BLOCKS = 1 << 10
+_ENDLESS = 1 << 63
 
 
 class BrokenFrame(ImgmineError):
@@ -128,7 +129,7 @@ class FrameWalk:
     __slots__ = ("_empty", "done", "header", "least", "most", "offset", "position")
 
     def __init__(self, window: Window, offset: int) -> None:
-        """Read the header of the frame at `offset`, and walk as far as is in hand. Raises BrokenFrame."""
+        """Read the header of the frame at `offset`; no block yet. Raises BrokenFrame."""
         if window.end - offset < LONGEST_HEADER:
             window.need(offset, LONGEST_HEADER)
         at = offset - window.start
@@ -139,42 +140,49 @@ class FrameWalk:
         self.position = offset + length
         self.most = self.least = self._empty = 0
         self.done = False
-        self.advance(window)
 
-    def advance(self, window: Window) -> None:
-        """Walk over the block headers in hand. Raises BrokenFrame at one that cannot be."""
+    def advance(self, window: Window, enough: int = _ENDLESS) -> None:
+        """Walk over the block headers in hand, until `most` is `enough`. Raises BrokenFrame at one that cannot be."""
         buffer, start = window.buffer, window.start
         at, end = self.position - start, window.end - start - 3
         largest_block = self.header.largest_block
         most, least = self.most, self.least
-        while at <= end:
-            block = buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16
-            size = block >> 3
-            kind = block & 6
-            if size > largest_block or kind == _RESERVED_KIND:
-                raise BrokenFrame("a block header that cannot be")
-            if kind == COMPRESSED_KIND:
-                most += largest_block
-            else:
-                most += size
-                least += size
-            at += 4 if kind == _REPEATED_KIND else size + 3
-            if block & 1:
-                self.done = True
-                at += self.header.checksum_length
-                break
-            if not size:
-                self._empty += 1
-                if self._empty > _MOST_EMPTY_BLOCKS:
-                    raise BrokenFrame("more empty blocks than any encoder writes")
-        self.position = start + at
-        self.most, self.least = most, least
+        try:
+            while at <= end and most < enough:
+                block = buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16
+                size = block >> 3
+                kind = block & 6
+                if size > largest_block or kind == _RESERVED_KIND:
+                    raise BrokenFrame("a block header that cannot be")
+                if kind == COMPRESSED_KIND:
+                    most += largest_block
+                else:
+                    most += size
+                    least += size
+                at += 4 if kind == _REPEATED_KIND else size + 3
+                if block & 1:
+                    self.done = True
+                    at += self.header.checksum_length
+                    break
+                if not size:
+                    self._empty += 1
+                    if self._empty > _MOST_EMPTY_BLOCKS:
+                        raise BrokenFrame("more empty blocks than any encoder writes")
+        finally:
+            self.position = start + at
+            self.most, self.least = most, least
 
-    def further(self, window: Window) -> None:
+    def further(self, window: Window, enough: int = _ENDLESS) -> None:
         """Have the next block header in hand and walk on. Raises CutFrame at the end of the file, and BrokenFrame."""
         if not window.need(self.position, 3):
             raise CutFrame("the file ends inside a frame")
-        self.advance(window)
+        self.advance(window, enough)
+
+    def first(self, window: Window, size: int) -> None:
+        """Walk until there may be `size` bytes of content, and have what was passed in hand. Raises BrokenFrame."""
+        while not self.done and self.most < size:
+            self.further(window, size)
+        window.need(self.position, 0)
 
     def begin(self, window: Window) -> None:
         """Walk to the end of a frame that is small enough to be held, or through the beginning of a larger one."""
