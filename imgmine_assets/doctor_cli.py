@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--repair", is_flag=True, help="Remove what nothing names or needs; mark what has to be made again.")
 def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
-    """Check what is stored, of all archives or of some: tables, shards, rows, leftovers. See docs/housekeeping.md.
+    """Check what is stored, of all archives or of some: tables, shards, rows, releases. See docs/housekeeping.md.
 
     A line for each thing that is wrong, with what to do. Exit status 1 where something is wrong and was not mended.
     """
@@ -70,7 +70,8 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
             )
         ]
         if not archives:
-            rounds.append(see_to_dataset(store, places, repair=repair))
+            whole = scratch if checksums else None
+            rounds.append(see_to_dataset(store, places, scratch=whole, repair=repair, read_bytes=progress.read_bytes))
         for diagnoses in rounds:
             for diagnosis in diagnoses:
                 finding = diagnosis.finding

@@ -65,6 +65,8 @@ class Kind(StrEnum):
     LEFT_BEHIND = "what a killed process has left"
     NO_PARTITION = "data of an archive that is no partition"
     DATASET = "tables over all archives"
+    RELEASE = "a release"
+    TAKEDOWN_LOG = "the log of take-downs"
 
 
 # What may go, and what may be marked to be made again, without losing anything.

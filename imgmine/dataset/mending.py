@@ -22,6 +22,7 @@ from imgmine.dataset.doctor import (
     examine,
     unknown,
 )
+from imgmine.dataset.release_checks import examine_log, examine_releases
 from imgmine.images.gated import gated_file, gated_folder
 from imgmine.places import Places
 from imgmine.scratch import STAGES, StageBusy, alone_with, left_behind, scratch_folder
@@ -137,9 +138,22 @@ def _mark(store: Store, archive: str, found: Iterable[Finding]) -> dict[str, str
     return {finding.where: "Marked, so that the next run makes it again" for finding in found}
 
 
-def see_to_dataset(store: Store, places: Places, *, repair: bool = False) -> Iterator[Diagnosis]:
-    """Yield what is wrong with the tables over all archives, and what killed processes left that is no archive's."""
+def see_to_dataset(
+    store: Store,
+    places: Places,
+    *,
+    scratch: Path | None = None,
+    repair: bool = False,
+    read_bytes: Callable[[int], None] | None = None,
+) -> Iterator[Diagnosis]:
+    """Yield what is wrong with tables over all archives, releases and the log of take-downs, and what killed processes
+    left that is no archive's.
+
+    `scratch` is where files of releases are read whole, None where they are not to be; `read_bytes` is told bytes.
+    """
     yield from (Diagnosis(finding) for finding in _dataset(store))
+    yield from (Diagnosis(finding) for finding in examine_releases(store, scratch, read_bytes))
+    yield from (Diagnosis(finding) for finding in examine_log(store))
     done, remedy = "Removed" if repair else "", "Run: imgmine doctor --repair"
     for path in store.abandoned(remove=repair):
         yield Diagnosis(Finding(Kind.LEFT_BEHIND, None, path, "a killed process has left a draft", remedy), done)
