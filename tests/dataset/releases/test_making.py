@@ -1,4 +1,4 @@
-"""Releases never change, are the same from the same, and are there whole or not at all, whenever a run is killed."""
+"""Releases never change, and are the same from the same; `test_killed_making` has what a kill leaves."""
 
 import hashlib
 import io
@@ -158,33 +158,6 @@ def test_a_mined_shard_with_other_bytes_makes_no_release(mined: LocalStore, tmp_
     with pytest.raises(SourceChanged, match="Make the release again"):
         make(mined, recipe_of(), tmp_path)
     assert not list_versions(mined)
-
-
-def test_a_run_killed_at_any_change_leaves_no_release_and_the_next_one_makes_the_same(
-    mined: LocalStore, tmp_path: Path
-) -> None:
-    recipe = recipe_of(archives=[LATE], shard_images=2, layouts=["webdataset"])
-    root = mined.root
-    undisturbed = LocalStore(shutil.copytree(root, tmp_path / "undisturbed"))
-    make(undisturbed, recipe, tmp_path)
-    whole = contents(undisturbed, V1)
-    resumed = []
-    # Two shards of two files and a note each, three documents, release.json, the two notes that go: each kind of change
-    # once, and one more than there are.
-    for dies_at in (1, 3, 4, 6, 7, 10, 11, 12, 13):
-        shutil.rmtree(root / "releases", ignore_errors=True)
-        try:
-            make(DyingStore(root, dies_at), recipe, tmp_path)
-        except Killed:
-            there = f"{V1}release.json" in contents(mined, V1)
-        else:
-            break
-        assert not there or contents(mined, V1).items() >= whole.items()
-        made = make(mined, recipe, tmp_path)
-        resumed.append(made.resumed_shards)
-        assert contents(mined, V1) == whole
-    assert dies_at == 13
-    assert resumed == [0, 0, 1, 1, 2, 2, 0, 0]
 
 
 class TakenDownMeanwhile(LocalStore):
