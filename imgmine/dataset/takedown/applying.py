@@ -58,7 +58,8 @@ def apply_log(
     """
     log = note_found(store, mirror_folder)
     since = notes.reported_before(store, log)
-    affected = archives_with(store, mirror_folder, log.blocked)
+    # A killed run may have left former shards of an archive that no table says anything of any more.
+    affected = sorted({*archives_with(store, mirror_folder, log.blocked), *notes.noted_archives(store, since)})
     busy: list[str] = []
     for done, archive in enumerate(affected):
         if progress is not None:
@@ -120,16 +121,16 @@ def note_found(store: Store, mirror_folder: Path) -> TakedownLog:
     return read_log(store)
 
 
-def archives_with(store: Store, mirror_folder: Path, digests: Collection[bytes]) -> list[str]:
+def archives_with(store: Store, mirror_folder: Path, digests: Collection[bytes]) -> set[str]:
     """Return the archives whose ledger or files name any of these files, or a still of one."""
     if not digests:
-        return []
+        return set()
     select = (
         "SELECT archive FROM records SEMI JOIN those USING (blake2b) UNION "
         "SELECT archive FROM files SEMI JOIN those USING (blake2b) UNION "
         "SELECT archive FROM files SEMI JOIN those ON video_blake2b = those.blake2b"
     )
-    return sorted(_asked(store, mirror_folder, select, digests))
+    return _asked(store, mirror_folder, select, digests)
 
 
 def stored_of(store: Store, mirror_folder: Path, digests: Collection[bytes]) -> frozenset[bytes]:

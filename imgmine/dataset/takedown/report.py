@@ -132,6 +132,12 @@ def noted_of_archive(store: Store, archive: str, after: int = 0) -> list[Archive
     return [_archive_change(said) for said in _noted(store, f"{_NOTES}/{archive}.json", after)]
 
 
+def noted_archives(store: Store, after: int = 0) -> list[str]:
+    """Return the archives of which something was noted since the log had `after` entries."""
+    keys = [stored.key for stored in store.list(f"{_NOTES}/")]
+    return [key.removeprefix(f"{_NOTES}/").removesuffix(".json") for key in keys if _noted(store, key, after)]
+
+
 def noted_of_releases(store: Store, after: int = 0) -> list[ReleaseChange]:
     """Return what was noted of releases since the log had `after` entries, the last word on each."""
     found = {}

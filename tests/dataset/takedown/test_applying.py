@@ -31,8 +31,10 @@ from imgmine.store.local import LocalStore
 from imgmine.store.publish import read_table
 from imgmine.store.s3 import S3Store
 from tests.dataset.small_store import Entry, digest, list_hashes
-from tests.dataset.takedown.stored import DyingStore, Killed, contents, members, put_stored, rows
+from tests.dataset.takedown.stored import contents, members, put_stored, rows
 from tests.s3_server import S3Server
+from tests.store.cutting_proxy import cutting_proxy
+from tests.store.refusing_proxy import refusing_proxy
 
 LONG = " of some length" * 40
 FIRST = [Entry(f"picture {number}{LONG}") for number in range(5)]
@@ -127,28 +129,6 @@ def test_nothing_of_it_is_left_and_nothing_else_is_touched(tmp_path: Path, objec
     assert {stored.key: (stored.size, store.get_bytes(stored.key)) for stored in store.list("")} == {
         key: (stored.size, store.get_bytes(key)) for key, stored in after.items()
     }
-
-
-def test_killed_at_any_change_a_second_run_leaves_what_one_leaves(
-    tmp_path: Path, objects: dict[str, bytes], finished: tuple[dict[str, bytes], Report]
-) -> None:
-    left, report = finished
-    last = 0
-    while True:
-        last += 19  # each place in an archive is tried in `test_archive`; here it is the way from one to the next
-        root, here = tmp_path / f"{last}", tmp_path / f"{last} here"
-        store = store_of(objects, root)
-        try:
-            applied(DyingStore(root, last), here)
-            break
-        except Killed:
-            again = applied(store, here)
-        assert again.is_complete
-        assert without_notes(store) == left, last
-        assert {shard for change in again.archives for shard in change.shards} == {
-            shard for change in report.archives for shard in change.shards
-        }
-    assert last > 30
 
 
 def test_an_undo_has_the_archives_made_again_and_nothing_else(tmp_path: Path, objects: dict[str, bytes]) -> None:
@@ -249,35 +229,28 @@ def test_the_scan_finds_bytes_wherever_they_are(tmp_path: Path, objects: dict[st
     assert len(found) == 2, "by its name and by its bytes"
 
 
-class Failing(S3Store):
-    """An S3 store whose server refuses every write from the `last`th on."""
-
-    left = 0
-
-    def put_bytes(self, key: str, data: bytes) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise StoreError(f"{self.uri(key)}: SlowDown. The server is overloaded or restarting: run again later.")
-        super().put_bytes(key, data)
-
-
 def test_on_s3_that_fails_in_the_middle_a_second_run_finishes(
     tmp_path: Path, objects: dict[str, bytes], finished: tuple[dict[str, bytes], Report], s3_server: S3Server
 ) -> None:
-    store = Failing(
-        s3_server.bucket,
-        f"takedown/{uuid.uuid4().hex}",
-        s3_server.endpoint,
-        access_key=s3_server.access_key,
-        secret_key=s3_server.secret_key,
-    )
-    store.left = 1000
+    prefix = f"takedown/{uuid.uuid4().hex}"
+
+    def opened(endpoint: str) -> S3Store:
+        keys = {"access_key": s3_server.access_key, "secret_key": s3_server.secret_key}
+        return S3Store(s3_server.bucket, prefix, endpoint, **keys, attempts=1)
+
+    store = opened(s3_server.endpoint)
     for key, data in objects.items():
         store.put_bytes(key, data)
-    store.left = 7
-    with pytest.raises(StoreError, match="overloaded"):
-        applied(store, tmp_path)
-    store.left = 1000
+    # It breaks off within a request; then it refuses what comes later and later.
+    with cutting_proxy(s3_server.endpoint, sent=10_000) as address, pytest.raises(StoreError):
+        applied(opened(address), tmp_path)
+    assert without_notes(store) != finished[0]
+    for refused in ("PUT .*/records/first", "PUT .*/files/second", "DELETE .*/files/second", "PUT .*/takedown/reports"):
+        with (
+            refusing_proxy(s3_server.endpoint, refused, 503, "SlowDown") as (address, _),
+            pytest.raises(StoreError),
+        ):
+            applied(opened(address), tmp_path)
     assert applied(store, tmp_path).is_complete
     assert without_notes(store) == finished[0]
 
