@@ -26,7 +26,8 @@ _UNSAID_CODE = "2"
 CARD_FILE = "card.yaml"
 MODEL_FILE = "model.onnx"
 
-# The key of an entry of ONNX's `TensorProto.external_data`, a protobuf field: tag, length, text; and the next one's tag.
+# How an entry of ONNX's `TensorProto.external_data` begins: its key, a protobuf field of tag, length and text, and the
+# next field's tag.
 _EXTERNAL = b"\x0a\x08location\x12"
 
 _SHIPPED = Path(__file__).parent

@@ -1,9 +1,10 @@
 """Choosing and fitting a Gaussian mixture: which PCA, how many components, which covariance and regularisation.
 
-Every choice is made on rows that took no part in the fit it judges, and is explained. Which rows those are, and the
-calibration, are in `anomaly_fit`.
+Every choice is made by the likelihood of rows that took no part in the fit it judges, and by the BIC of those that did,
+and is explained. Which rows those are, and the calibration, are in `anomaly_fit`.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 
-# Fewer rows than this for each dimension of a component, and a covariance is mostly regularisation.
+# With fewer numbers than this for each free parameter, a covariance is mostly chance and regularisation.
+_NUMBERS_A_PARAMETER = 10
+# Fewer rows than this for each dimension of a component, and its mean is.
 _ROWS_A_COMPONENT_DIMENSION = 2
 _MAX_ITERATIONS = 300
 
@@ -69,8 +72,9 @@ class Candidate:
 
 def least_rows(choices: MixtureChoices) -> int:
     """Return how many training rows the smallest mixture of the choices wants."""
-    smallest = min(choices.dimensions)
-    return max(ROWS_A_DIMENSION * smallest, _wanted_rows(min(choices.components), smallest))
+    smallest, fewest = min(choices.dimensions), min(choices.components)
+    wanted = [_wanted_rows(fewest, smallest, covariance_type) for covariance_type in choices.covariance_types]
+    return max(ROWS_A_DIMENSION * smallest, min(wanted))
 
 
 def fit_mixture(
@@ -124,8 +128,18 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     return min(as_good, key=lambda candidate: (candidate.bic, candidate.components))
 
 
-def _wanted_rows(components: int, dimensions: int) -> int:
-    return _ROWS_A_COMPONENT_DIMENSION * components * (dimensions + 1)
+def _wanted_rows(components: int, dimensions: int, covariance_type: CovarianceType) -> int:
+    """Return how many rows a mixture wants for its free parameters, which are weights, means and covariances."""
+    one_full = dimensions * (dimensions + 1) // 2
+    covariances = {
+        "full": components * one_full,
+        "tied": one_full,
+        "diag": components * dimensions,
+        "spherical": components,
+    }
+    parameters = components - 1 + components * dimensions + covariances[covariance_type]
+    by_parameters = math.ceil(_NUMBERS_A_PARAMETER * parameters / dimensions)
+    return max(by_parameters, _ROWS_A_COMPONENT_DIMENSION * components * (dimensions + 1))
 
 
 def _points(vectors: np.ndarray, subspace: Subspace | None) -> np.ndarray:
@@ -140,7 +154,9 @@ def _candidates(training: np.ndarray, validation: np.ndarray, choices: MixtureCh
     for covariance_type in choices.covariance_types:
         curve: list[Candidate] = []
         for components in sorted(set(choices.components)):
-            if curve and (_wanted_rows(components, training.shape[1]) > len(training) or _past_its_best(curve)):
+            if curve and (
+                _wanted_rows(components, training.shape[1], covariance_type) > len(training) or _past_its_best(curve)
+            ):
                 break
             candidate = Candidate(components, covariance_type, usual * scale, 0.0, 0.0, 0.0, converged=False)
             if (judged := _judge(candidate, training, validation, choices, seed)) is not None:

@@ -25,8 +25,10 @@ class SubspaceCandidate:
     """A probabilistic PCA that was tried: fitted on the training rows, judged on the validation rows.
 
     `noise` is the variance in each direction outside, of the validation rows: of the training rows it is too small, for
-    the axes were turned towards them, and a picture of any new kind would be odd. Log-likelihoods are means over the
-    validation rows, in nats; `bic` is of the training rows. `behind` and `behind_error` are as a mixture's.
+    the axes were turned towards them, and a picture of any new kind would be odd. So that no row judges what was
+    estimated on it, each half of the validation rows is judged with the noise of the other half. Log-likelihoods are
+    means over the validation rows, in nats; `bic` is of the training rows, with their own noise. `behind` and
+    `behind_error` are as a mixture's.
     """
 
     dimensions: int
@@ -51,17 +53,18 @@ def subspace_candidates(
     variances = singular**2 / (rows - 1)
     if not variances[0] > 0:
         raise AllTheSame("The reference images' vectors are all the same. Put other pictures into the reference.")
-    variances = np.maximum(variances, variances[0] * np.finfo(np.float64).eps)
+    least = float(variances[0] * np.finfo(np.float64).eps)
+    variances = np.maximum(variances, least)
     judged: list[tuple[int, float, float, np.ndarray]] = []
     for kept in sorted({*(number for number in dimensions if number <= most), *([own] if own <= most else [])}):
-        noise = 0.0
-        if kept < own:
-            outside = _left_out(validation - mean, axes[:kept]).mean() / (own - kept)
-            noise = float(max(outside, variances[0] * np.finfo(np.float64).eps))
+        signal = axes[:kept], variances[:kept]
         parameters = own + own * kept - kept * (kept - 1) / 2 + (kept < own)
-        fitted = _log_likelihoods(training - mean, axes[:kept], variances[:kept], noise)
+        fitted = _log_likelihoods(training - mean, *signal, _noise(training - mean, axes[:kept], least))
         bic = -2 * float(fitted.sum()) + parameters * math.log(rows)
-        judged.append((kept, noise, bic, _log_likelihoods(validation - mean, axes[:kept], variances[:kept], noise)))
+        one, other = np.array_split(validation - mean, 2)
+        halves = ((one, other), (other, one))
+        held_out = [_log_likelihoods(half, *signal, _noise(by, axes[:kept], least)) for half, by in halves]
+        judged.append((kept, _noise(validation - mean, axes[:kept], least), bic, np.concatenate(held_out)))
     best = max((held_out for *_, held_out in judged), key=lambda held_out: float(held_out.mean()))
     return [
         SubspaceCandidate(kept, noise, bic, float(held_out.mean()), *behind(best, held_out))
@@ -92,6 +95,12 @@ def behind(best: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """Return how far the log-likelihoods (n,) of the same rows are below the best's on average, and its error."""
     difference = best - other
     return float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(len(difference)))
+
+
+def _noise(centred: np.ndarray, axes: np.ndarray, least: float) -> float:
+    """Return the variance of (n, d) rows in each direction outside the axes (e, d); 0 where there is none."""
+    kept, own = axes.shape
+    return max(float(_left_out(centred, axes).mean()) / (own - kept), least) if kept < own else 0.0
 
 
 def _left_out(centred: np.ndarray, axes: np.ndarray) -> np.ndarray:

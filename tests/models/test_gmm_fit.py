@@ -16,7 +16,7 @@ from imgmine.models.anomaly_fit import (
 )
 from imgmine.models.detectors.density import Density
 from imgmine.models.gmm_fit import Candidate, MixtureChoices, choose
-from imgmine.models.subspaces import AllTheSame
+from imgmine.models.subspaces import AllTheSame, subspace_candidates
 from tests.models.mixtures import planted
 
 CHOICES = MixtureChoices(components=(1, 2, 3, 4, 5, 6, 8), covariance_types=("full",), regularisations=(0.01,))
@@ -85,6 +85,10 @@ def test_a_reference_that_is_too_small_is_refused_with_the_number_that_is_needed
     assert required_rows(FitSettings()) == 100
     assert required_rows(FitSettings(percentile=1)) == 500
     assert required_rows(FitSettings(mixture=MixtureChoices(components=(16,), dimensions=(512,)))) == 27360
+    full = MixtureChoices(components=(1,), dimensions=(32,), covariance_types=("full",))
+    assert required_rows(FitSettings(mixture=full)) == 534  # ten for each of 32 dimensions, of three fifths
+    full = replace(full, components=(4,))
+    assert required_rows(FitSettings(mixture=full)) == 1169  # ten numbers for each of 2,243 parameters
     fit_anomaly_model(planted(100, 1, 2, within=64), "x", FitSettings())
     with pytest.raises(ReferenceTooSmall, match="99 reference images are too few: at least 100"):
         fit_anomaly_model(planted(99, 1, 2, within=64), "x", FitSettings())
@@ -114,6 +118,17 @@ def test_the_curve_ends_where_two_in_a_row_are_worse_by_both_measures() -> None:
     assert max(c["components"] for c in report["candidates"]) < 10
 
 
+def test_a_subspace_is_judged_by_rows_that_its_noise_was_not_estimated_on() -> None:
+    rng = np.random.default_rng(0)
+    training, calm, loud = rng.normal(size=(200, 30)), rng.normal(size=(50, 30)), 10 * rng.normal(size=(50, 30))
+    [mixed] = subspace_candidates(training, np.concatenate([calm, loud]), (2,))[:1]
+    [alike] = subspace_candidates(training, np.concatenate([calm[:25], loud[:25], calm[25:], loud[25:]]), (2,))[:1]
+    assert mixed.noise == pytest.approx(alike.noise)
+    assert mixed.bic == alike.bic
+    # Where one half is as the other, its noise fits; the noise of the calm half makes the loud one very unlikely.
+    assert mixed.held_out_log_likelihood < 5 * alike.held_out_log_likelihood < 0
+
+
 def test_images_that_are_all_the_same_are_refused() -> None:
     with pytest.raises(AllTheSame, match="all the same"):
         fit_anomaly_model(np.ones((200, 16), np.float32), "x", FitSettings())
@@ -125,7 +140,7 @@ def test_copies_of_few_images_do_not_break_the_fit() -> None:
 
 
 def test_a_mixture_that_knows_its_rows_by_heart_warns() -> None:
-    settings = FitSettings(mixture=MixtureChoices((8,), (40,), ("full",), (1e-6,)))
+    settings = FitSettings(mixture=MixtureChoices((3,), (40,), ("full",), (1e-6,)))
     report = fit_anomaly_model(planted(1200, 1, 40), "x", settings).report
     assert report["overfit"]["gap"] > 1
     assert any("overfitted" in warning for warning in report["warnings"])
