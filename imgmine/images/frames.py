@@ -15,7 +15,7 @@ _MAX_GIF_BLOCKS = 2_000_000  # a third of a second
 def count_frames(picture: ImageFile.ImageFile, payload: bytes) -> int | None:
     """Return the number of frames of an opened picture; None where there are more than the bounds allow to count.
 
-    A GIF cut short counts the frames that were begun.
+    A GIF cut short counts the frames that were begun. Whatever the bytes, nothing is raised.
     """
     if picture.format == "GIF":
         frames = _gif_frames(payload)
@@ -74,6 +74,6 @@ def _tiff_frames(payload: bytes) -> int | None:
                 return None
             (entries,) = struct.unpack_from(order + count, payload, at)
             (at,) = struct.unpack_from(order + pointer, payload, at + struct.calcsize(order + count) + entries * entry)
-    except struct.error:
+    except (struct.error, OverflowError):  # the latter for an offset in a BigTIFF that no memory has
         pass  # the chain leaves the file: what was found until then counts
     return len(seen)

@@ -111,7 +111,7 @@ def _judge(picture: ImageFile.ImageFile, payload: bytes, decoding: Decoding) -> 
             height=height,
             mode=picture.mode,
             format=picture.format,
-            frames=count_frames(picture, payload),
+            frames=_frames(picture, payload),
             exif_copyright=_copyright(picture),
         )
 
@@ -165,6 +165,13 @@ def _words(error: Exception) -> str:
         return "needs more memory than a decoder may have"
     text = _ADDRESS.sub("0x…", " ".join(str(error).split()))
     return f"{type(error).__name__}: {text}"[:_MOST_DETAIL].encode("utf-8", "replace").decode()
+
+
+def _frames(picture: ImageFile.ImageFile, payload: bytes) -> int | None:
+    try:
+        return count_frames(picture, payload)
+    except Exception:  # a container that cannot be counted takes nothing from the picture
+        return None
 
 
 def _copyright(picture: ImageFile.ImageFile) -> str | None:

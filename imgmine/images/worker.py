@@ -28,6 +28,7 @@ from imgmine.images.thumbnails import thumbnail
 from imgmine.images.wire import Message, encode, receive
 
 _PR_SET_PDEATHSIG = 1
+_MOST_WORDS = 200
 
 
 class SourceFault(Exception):
@@ -149,6 +150,8 @@ def _timed_answer(request: dict[str, Any], cpu_s: float, decoding: Decoding) -> 
         return Message({"fault": str(error)})
     except MemoryError:
         return Message({"failed": "needs more memory than a decoder may have"})
+    except Exception as error:  # a fault of ours, and no reason to take this process from the files that come after
+        return Message({"failed": f"a fault of the decoder: {type(error).__name__}: {error}"[:_MOST_WORDS]})
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 

@@ -5,7 +5,9 @@ import time
 import pytest
 from PIL import Image
 
+from imgmine.decisions import ImageDecision
 from imgmine.images.frames import MAX_FRAMES, count_frames
+from imgmine.images.gate import gate
 from tests.images.made_pictures import encoded, moving, photograph
 
 
@@ -49,3 +51,26 @@ def test_tiff_directories_in_a_ring_are_counted_once() -> None:
     (entries,) = struct.unpack_from("<H", payload, first)
     struct.pack_into("<I", payload, first + 2 + 12 * entries, first)
     assert counted(bytes(payload)) == 1
+
+
+@pytest.mark.parametrize("beyond", [1 << 62, 1 << 63, (1 << 64) - 1])
+def test_a_bigtiff_that_points_beyond_all_memory_is_what_pillow_says(beyond: int) -> None:
+    pixels = bytes(128 * 128 * 3)
+    fields = [
+        (256, 128),
+        (257, 128),
+        (258, 8),
+        (259, 1),
+        (262, 2),
+        (273, 400),
+        (277, 3),
+        (278, 128),
+        (279, len(pixels)),
+    ]
+    directory = b"".join(struct.pack("<HHQQ", tag, 16, 1, value) for tag, value in fields)
+    head = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, len(fields))
+    payload = (head + directory + struct.pack("<Q", beyond)).ljust(400, b"\0") + pixels
+    found = gate(payload).verdict
+    assert (found.decision, found.frames) == (ImageDecision.KEPT, 2)
+    nowhere = payload[:8] + struct.pack("<Q", beyond) + payload[16:]
+    assert gate(nowhere).verdict.decision is ImageDecision.UNDECODABLE
