@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from fuzz.cost import promise_cost
 from fuzz.target import Target, promise
 from imgmine.archives.http import HttpSyntaxError, parse_response
 
@@ -45,6 +46,7 @@ def _parsed(block: bytes | bytearray | memoryview) -> _Parsed | None:
 
 
 def _check(data: bytes) -> None:
+    promise_cost(data, _parsed)
     response = _parsed(data)
     # A line break in front of the status line is let pass, but only on the slow way.
     promise(response == _parsed(b"\n" + data), "the quick way says the same as the slow one")
@@ -84,5 +86,7 @@ TARGET = Target(
         b"\n ",
         b"\xc3\xa9",
         b", ",
+        b"\r\r\r\r",
+        b"1\r\nx\r\n",
     ),
 )

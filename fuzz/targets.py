@@ -4,7 +4,7 @@ from importlib import import_module
 
 from fuzz.target import Target
 
-NAMES = ("warc", "http", "walk", "stills", "cdx", "containers")
+NAMES = ("warc", "http", "walk", "frames", "stills", "cdx", "containers")
 
 
 def target(name: str) -> Target:

@@ -10,6 +10,7 @@ from typing import Any
 
 import zstandard
 
+from fuzz.cost import promise_cost
 from fuzz.target import Target, promise
 from imgmine.archives.warc import Damage, WarcRecord, decode_record, leading_dictionary, read_warc
 from imgmine.archives.zstd_walk import BrokenFrame, skippable_length
@@ -163,6 +164,15 @@ def _check(case: bytes) -> None:
     kept = [item for item in found if isinstance(item, WarcRecord) and item.record_type in ("response", "revisit")]
     promise([item for item in responses if isinstance(item, WarcRecord)] == kept, "types do not change what is read")
     _read_again(data, found, dictionary)
+    # Grown before it is compressed, and after.
+    promise_cost(case, lambda grown: _count(built(grown)))
+    promise_cost(data, _count)
+
+
+def _count(data: bytes) -> None:
+    """Read a long case, without keeping what is read."""
+    for _ in read_warc(io.BytesIO(data), wanted=_EVERY_TYPE, max_record_bytes=_LARGEST):
+        pass
 
 
 def _read_again(data: bytes, found: Sequence[WarcRecord | Damage], dictionary: bytes | None) -> None:
@@ -201,6 +211,8 @@ TARGET = Target(
         _GZIP,
         b"\x5d\x2a\x4d\x18",
         b"99999999999999",
+        _ZSTD + b"\x04\x58\x58\0\0WARC/",
+        b"\x1f\x8b\x08\0\0\0\0\0\0\x03\0\x0f\0\xf0\xffWARC/",
         gzip.compress(b"WARC/1.0\r\n", mtime=0),
     ),
     longest=2048,
