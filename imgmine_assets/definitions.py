@@ -22,6 +22,7 @@ from imgmine_assets.jobs import ALL_JOBS
 from imgmine_assets.labels import labels
 from imgmine_assets.near_duplicates import near_duplicates
 from imgmine_assets.nsfw_scores import nsfw_scores
+from imgmine_assets.ownership_parts import ownership_parts
 from imgmine_assets.probe_model import probe_model
 from imgmine_assets.probe_scores import probe_scores
 from imgmine_assets.raw_archives import raw_archives
@@ -100,6 +101,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             probe_scores,
             categories_of(settings.categories),
             dataset,
+            ownership_parts,
             near_duplicates,
             dataset_statistics,
             dbt_reports,

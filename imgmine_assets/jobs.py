@@ -1,8 +1,8 @@
-"""The jobs: mine or score one archive, fit the mixture and the probes, make the statistics, make a release."""
+"""The jobs: mine or score an archive, fit the mixture and the probes, own, make the statistics, make a release."""
 
 import dagster as dg
 
-from imgmine_assets.partitions import archives, versions
+from imgmine_assets.partitions import archives, first_digits, versions
 
 # What is told from an archive's vectors, by most from them alone.
 _BY_VECTORS = ("anomaly_scores", "watermark_scores", "probe_scores", "categories")
@@ -32,6 +32,15 @@ statistics = dg.define_asset_job(
     dg.AssetSelection.assets("dataset").downstream() - dg.AssetSelection.assets("releases"),
     description="Ownership across archives, the warehouse, and dbt's reports on it.",
 )
+own_in_parts = dg.define_asset_job(
+    "own_in_parts",
+    dg.AssetSelection.assets("ownership_parts"),
+    partitions_def=first_digits,
+    description=(
+        "Ownership across archives in 16 parts, for hundreds of millions of files on several machines: launch the "
+        "backfill of all, then statistics, which joins them."
+    ),
+)
 find_near_duplicates = dg.define_asset_job(
     "find_near_duplicates",
     dg.AssetSelection.assets("near_duplicates"),
@@ -48,4 +57,14 @@ take_down = dg.define_asset_job(
     dg.AssetSelection.assets("takedown_applied"),
     description="Carries out the log of take-downs, and scans the store for what is left; imgmine takedown apply.",
 )
-ALL_JOBS = (mine_archive, score_archive, fit_gmm, fit_probe, statistics, find_near_duplicates, make_release, take_down)
+ALL_JOBS = (
+    mine_archive,
+    score_archive,
+    fit_gmm,
+    fit_probe,
+    statistics,
+    own_in_parts,
+    find_near_duplicates,
+    make_release,
+    take_down,
+)

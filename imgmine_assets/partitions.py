@@ -1,11 +1,14 @@
-"""The partitionings of the graph: by archive identifier, and releases by version."""
+"""The partitionings of the graph: by archive identifier, releases by version, ownership by a digest's first digit."""
 
 from collections.abc import Sequence
 
 import dagster as dg
 
+from imgmine.dataset.ownership_parts import PREFIXES
+
 archives = dg.DynamicPartitionsDefinition(name="archives")
 versions = dg.DynamicPartitionsDefinition(name="versions")
+first_digits = dg.StaticPartitionsDefinition(list(PREFIXES))
 
 # One call builds one SQL statement with a variable for each key, and a stock SQLite refuses very long ones.
 KEYS_A_CALL = 2_000

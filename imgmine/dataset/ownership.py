@@ -6,7 +6,7 @@ that comes later is `ownership_changes`'; publishing the result is `publishing`'
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,7 @@ OWNERSHIP = pa.schema(
 
 _MOST_BITS = 16
 _ROW_GROUP = 1 << 17
+_BATCH = 1 << 17
 _THREADS = 2
 
 Counts = npt.NDArray[np.int64]
@@ -73,7 +74,8 @@ def assign_ownership(
     metadata: Mapping[str, str],
     *,
     bucket_rows: int = 1 << 19,
-    part: tuple[int, int] = (0, 1),
+    prefix: str = "",
+    counted: Callable[[Ownership], Mapping[str, str]] | None = None,
     on_bucket: Callable[[Owned], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Ownership:
@@ -81,23 +83,23 @@ def assign_ownership(
 
     `holdings` come in order of precedence: the first that has a file owns it. Only their `blake2b` columns are read,
     once. `bucket_rows` bounds the memory (about 350 bytes a row, and 150 MB for what is being read and written) and
-    changes nothing else; `scratch` takes 32 bytes a row. `part` is (k, n) for the k-th of n equal parts of all
-    digests: the rows of the parts, one after the other, are those of the whole, so that each may be made on a machine
-    of its own. `on_bucket` is shown the rows as they are written, `on_progress(done, total)` counts holdings. Raises
+    changes nothing else; `scratch` takes 32 bytes a row. With a `prefix`, only the files whose digests begin with these
+    hexadecimal digits are there, and counted. `counted` gives what else goes into the file's metadata, once all is
+    found. `on_bucket` is shown the rows as they are written, `on_progress(done, total)` counts holdings. Raises
     `BadFilesTable`.
     """
-    total = sum(_count_rows(holding) for holding in holdings) // part[1]
+    total = sum(_count_rows(holding) for holding in holdings) >> 4 * len(prefix)
     bits = min(_MOST_BITS, max(0, math.ceil(math.log2(max(total, 1) / bucket_rows))))
     identifiers = [holding.archive for holding in holdings]
     owned: Counts = np.zeros(len(holdings), np.int64)
     distinct = repeated = 0
-    spool = Spool(scratch / "ownership.spool", bits, 2 * bucket_rows)
+    spool = Spool(scratch / "ownership.spool", bits, 2 * bucket_rows, prefix)
     try:
         held = []
         # numpy and Arrow hold no lock meanwhile.
         with spool:
             for digests in in_order(
-                lambda holding: _part_of(read_digests(holding), part), holdings, _THREADS, _THREADS
+                lambda holding: _beginning_with(prefix, read_digests(holding)), holdings, _THREADS, _THREADS
             ):
                 spool.add(digests)
                 held.append(len(digests))
@@ -113,9 +115,12 @@ def assign_ownership(
                 repeated += int((bucket.copies > 1).sum())
                 if on_bucket is not None:
                     on_bucket(bucket)
+            found = Ownership(distinct, repeated, tuple(held), tuple(owned.tolist()))
+            if counted is not None:
+                writer.add_metadata(counted(found))
     finally:
         spool.remove()
-    return Ownership(distinct, repeated, tuple(held), tuple(owned.tolist()))
+    return found
 
 
 def _count_rows(holding: Holding) -> int:
@@ -152,13 +157,13 @@ def digests_in(column: pa.FixedSizeBinaryArray) -> Digests:
     return values.reshape(-1, 4)
 
 
-def _part_of(digests: Digests, part: tuple[int, int]) -> Digests:
-    number, parts = part
-    if parts == 1:
+def _beginning_with(prefix: str, digests: Digests) -> Digests:
+    if not prefix:
         return digests
-    prefix = (digests[:, 0] >> np.uint64(48)).astype(np.int64)
-    first, last = np.searchsorted(prefix, [-(-(number << 16) // parts), -(-((number + 1) << 16) // parts)])
-    return digests[first:last]
+    words = digests[:, 0].astype(np.uint64)
+    first = np.searchsorted(words, np.uint64(int(prefix.ljust(16, "0"), 16)))
+    end = np.searchsorted(words, np.uint64(int(prefix.ljust(16, "f"), 16)), side="right")
+    return digests[first:end].copy()  # else the whole column would wait in memory with it
 
 
 def _unreadable(holding: Holding, error: Exception) -> BadFilesTable:
@@ -206,9 +211,13 @@ class OwnershipWriter:
             use_dictionary=["archive", "copies"],
             store_schema=False,
         )
-        self._metadata = dict(metadata)
+        self.add_metadata(metadata)
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
+
+    def add_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Add to the file's key-value metadata."""
+        self._writer.add_key_value_metadata(dict(metadata))
 
     def write(self, owned: Owned) -> None:
         """Add rows; those of all calls are in order of digest."""
@@ -238,5 +247,17 @@ class OwnershipWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._waiting_rows:
             self._flush(keep=0)
-        self._writer.add_key_value_metadata(self._metadata)
         self._writer.close()
+
+
+def read_owned(parquet: pq.ParquetFile, numbers: dict[str, int]) -> Iterator[Owned]:
+    """Yield the rows of a Parquet file of `OWNERSHIP`, some at a time.
+
+    `numbers` are the archives' places; one that has none gets the next.
+    """
+    for batch in parquet.iter_batches(_BATCH, use_threads=False):
+        encoded = batch.column("archive").dictionary_encode()
+        here = [numbers.setdefault(name, len(numbers)) for name in encoded.dictionary.to_pylist()]
+        owners = np.array(here, np.uint32)[encoded.indices.to_numpy(zero_copy_only=False)]
+        copies = batch.column("copies").to_numpy(zero_copy_only=False)
+        yield Owned(digests_in(batch.column("blake2b")), owners, copies)

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imgmine.dataset.ownership import Owned, digests_in
+from imgmine.dataset.ownership import Owned, read_owned
 from imgmine.dataset.ownership_spool import Digests
 
 _COLUMNS: Mapping[str, np.dtype[Any]] = {
@@ -26,7 +25,6 @@ _COLUMNS: Mapping[str, np.dtype[Any]] = {
     "copies": np.dtype("<i4"),
 }
 _ARCHIVES = "archives.json"
-_BATCH = 1 << 17
 
 
 class Found(NamedTuple):
@@ -118,15 +116,7 @@ def index_of(table: Callable[[], Path], folder: Path) -> OwnershipIndex:
         with pq.ParquetFile(table()) as parquet:
             numbers: dict[str, int] = {}
             with IndexWriter(folder) as writer:
-                for batch in parquet.iter_batches(_BATCH, use_threads=False):
-                    writer.add(_numbered(batch, numbers))
+                for owned in read_owned(parquet, numbers):
+                    writer.add(owned)
                 writer.name_archives(list(numbers))
     return OwnershipIndex(folder)
-
-
-def _numbered(batch: pa.RecordBatch, numbers: dict[str, int]) -> Owned:
-    encoded = batch.column("archive").dictionary_encode()
-    here = [numbers.setdefault(name, len(numbers)) for name in encoded.dictionary.to_pylist()]
-    owners = np.array(here, np.uint32)[encoded.indices.to_numpy(zero_copy_only=False)]
-    copies = batch.column("copies").to_numpy(zero_copy_only=False)
-    return Owned(digests_in(batch.column("blake2b")), owners, copies)

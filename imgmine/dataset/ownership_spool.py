@@ -46,13 +46,16 @@ def empty_digests() -> Digests:
 class Spool:
     """The digests of archives, added in order of precedence; `1 << bits` buckets are read from it in any order.
 
+    All of them begin with `prefix`, hexadecimal digits; the bits that tell the bucket come after it.
     Of each batch of archives the file has the digests, bucket by bucket and in each bucket archive by archive, and how
     many of them each archive has in each bucket.
     """
 
-    def __init__(self, path: Path, bits: int, batch_rows: int) -> None:
+    def __init__(self, path: Path, bits: int, batch_rows: int, prefix: str = "") -> None:
         self._path = path
-        self._bits = bits
+        # With neither bits nor a prefix there is but the 0, however far it is moved.
+        buckets = np.arange(1 << bits, dtype=np.uint64) << np.uint64(min(63, 64 - 4 * len(prefix) - bits))
+        self._firsts = buckets + np.uint64(int(prefix.ljust(16, "0"), 16))
         self._batch_rows = batch_rows
         self._waiting: list[Digests] = []
         self._waiting_rows = 0
@@ -99,8 +102,7 @@ class Spool:
 
     def _edges(self, digests: Digests) -> npt.NDArray[np.intp]:
         """Return where each bucket begins among digests that are in order, and their number."""
-        firsts = np.arange(1 << self._bits, dtype=np.uint64) << np.uint64(64 - self._bits if self._bits else 0)
-        return np.append(np.searchsorted(digests[:, 0].astype(np.uint64), firsts), len(digests))
+        return np.append(np.searchsorted(digests[:, 0].astype(np.uint64), self._firsts), len(digests))
 
     def bucket(self, number: int) -> Rows:
         """Return a bucket's rows. May be called from several threads at once."""

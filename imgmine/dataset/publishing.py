@@ -1,9 +1,10 @@
 """The `dataset` stage: from all archives' `files` to who owns what, and `dataset/archives.parquet`.
 
-What owns what is found by `ownership`, or by `ownership_changes` where archives only came; here it is decided which,
-and put into the store. `archives.parquet` goes last, in one atomic put, and names the files of ownership that belong to
-it (`relations` reads them), whose own names tell what they were made of. So a reader has the former answer or the new
-one, whole. What is named no more stays until a warehouse is published that does not need it.
+What owns what is found by `ownership`, or by `ownership_changes` where archives only came, or is there in parts, which
+`ownership_parts` joins; here it is decided which, and put into the store. `archives.parquet` goes last, in one atomic
+put, and names the files of ownership that belong to it (`relations` reads them), whose own names tell what they were
+made of. So a reader has the former answer or the new one, whole. What is named no more stays until a warehouse is
+published that does not need it.
 """
 
 import io
@@ -16,15 +17,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imgmine.dataset.archives import ARCHIVES, Archive, named_ownership, read_archives
-from imgmine.dataset.ownership import BadFilesTable, Holding, assign_ownership
+from imgmine.dataset.archives import ARCHIVES, Archive, named_ownership
+from imgmine.dataset.ownership import Holding, assign_ownership
 from imgmine.dataset.ownership_changes import add_holdings
 from imgmine.dataset.ownership_index import IndexWriter, index_of
+from imgmine.dataset.ownership_inputs import CODE_VERSION, OwnershipInputs, read_inputs
+from imgmine.dataset.ownership_parts import Part, are_whole, join_parts, read_parts, remove_other_parts
 from imgmine.store.base import NotInStore, Store
-from imgmine.store.publish import content_digest, fingerprint
+from imgmine.store.publish import fingerprint
 from imgmine.store.tables import Provenance, from_parquet, parquet_metadata, table_key, to_parquet
 
-CODE_VERSION = "2"
 DATASET = "dataset"
 ARCHIVES_KEY = table_key(DATASET, "archives")
 # Rows of changes beside the whole table: a part of it, and never more than are quickly written again.
@@ -42,7 +44,7 @@ class DatasetSummary:
     `files` counts an archive's distinct files, summed over archives; `distinct` counts files once; `repeated` those
     that more than one archive has. `undated` are archives with files but without a publicdate, which come last in the
     order. `digest` is the same for the same dataset; `changed` is whether anything had to be written. `ownership` names
-    the files that say who owns what.
+    the files that say who owns what; `joined` is whether they were just joined of parts that were there.
     """
 
     archives_mined: int
@@ -54,6 +56,7 @@ class DatasetSummary:
     digest: str
     changed: bool
     ownership: tuple[str, ...]
+    joined: bool = False
 
     @property
     def coverage(self) -> float:
@@ -73,43 +76,44 @@ def publish_dataset(
     """Find the owner of every published file and publish it with the table of archives, unless it is there already.
 
     Where all that has changed is that archives came, only their files are read, and at most `most_changes` rows are
-    written beside the table that is there (by default an eighth of its rows, and two millions). `known` names archives
-    that count as known though nothing of them may be in the store (the partitions). `mirror_folder` keeps copies of the
-    tables of a remote store, and an index, from run to run; `scratch` is emptied by the caller.
-    `on_progress(done, total)` counts archives. Raises `BadFilesTable`.
+    written beside the table that is there (by default an eighth of its rows, and two millions). Where the whole is to
+    be made and all its parts are in the store, they are joined; parts that were made from something else go, since what
+    was taken down may be in them. `known` names archives that count as known though nothing of them may be in the store
+    (the partitions). `mirror_folder` keeps copies of the tables of a remote store, and an index, from run to run;
+    `scratch` is emptied by the caller.
+    `on_progress(done, total)` counts archives. Raises `BadFilesTable`, and `BadPart`.
     """
-    folder = store.mirror("files", ".parquet", mirror_folder)
-    mined = {path.name.removesuffix(".parquet"): path for path in sorted(folder.glob("*.parquet"))}
-    archives = read_archives(store, mirror_folder, {*mined, *known})
-    holdings = [
-        Holding(archive.identifier, mined[archive.identifier]) for archive in archives if archive.identifier in mined
-    ]
-    footers = {holding.archive: _footer_digest(holding) for holding in holdings}
-    answer = fingerprint(files=list(footers.items()), code_version=CODE_VERSION)
-    inputs = fingerprint(
-        archives=[(archive.identifier, archive.publicdate, _facts(archive)) for archive in archives], answer=answer
+    # Before the inputs: a part that is made meanwhile may be of newer ones, and is not known to be old.
+    parts = read_parts(store)
+    inputs = read_inputs(store, mirror_folder, known)
+    remove_other_parts(store, parts, inputs.answer)
+    digest = fingerprint(
+        archives=[(archive.identifier, archive.publicdate, _facts(archive)) for archive in inputs.archives],
+        answer=inputs.answer,
     )
     former = _former(store)
-    if former is not None and former.inputs == inputs:
-        return _summary(former.data, archives, mined, changed=False)
-    provenance = Provenance(DATASET, CODE_VERSION, answer)
+    if former is not None and former.inputs == digest:
+        return _summary(former.data, inputs, changed=False)
+    provenance = Provenance(DATASET, CODE_VERSION, inputs.answer)
     indexes = mirror_folder / _INDEXES
-    if former is not None and former.answer == answer:
+    joined = False
+    if former is not None and former.answer == inputs.answer:
         found = former.found
-    elif former is not None and (added := _added(former, archives, holdings, footers, most_changes)) is not None:
-        found = _add(store, former, added, holdings, provenance, scratch, indexes)
+    elif former is not None and (added := _added(former, inputs, most_changes)) is not None:
+        found = _add(store, former, added, inputs.holdings, provenance, scratch, indexes)
     else:
-        found = _assign(store, holdings, provenance, scratch, indexes, on_progress)
+        joined = are_whole(parts, inputs.answer)
+        found = _assign(store, inputs.holdings, parts if joined else None, provenance, scratch, indexes, on_progress)
     extra = {
-        "answer": answer,
+        "answer": inputs.answer,
         "ownership": "\n".join(found.names),
         "distinct": str(found.distinct),
         "repeated": str(found.repeated),
     }
-    rows = _archives_table(archives, found, footers)
-    table = to_parquet(rows, Provenance(DATASET, CODE_VERSION, inputs), extra)
+    rows = _archives_table(inputs.archives, found, inputs.footers)
+    table = to_parquet(rows, Provenance(DATASET, CODE_VERSION, digest), extra)
     store.put_bytes(ARCHIVES_KEY, table)
-    return _summary(table, archives, mined, changed=True)
+    return _summary(table, inputs, changed=True, joined=joined)
 
 
 def remove_former_ownership(store: Store) -> None:
@@ -188,22 +192,16 @@ def _rows_of(store: Store, name: str) -> int:
     return int(pq.read_metadata(io.BytesIO(footer)).num_rows)
 
 
-def _added(
-    former: _Former,
-    archives: Sequence[Archive],
-    holdings: Sequence[Holding],
-    footers: Mapping[str, str],
-    most_changes: int | None,
-) -> list[Holding] | None:
+def _added(former: _Former, inputs: OwnershipInputs, most_changes: int | None) -> list[Holding] | None:
     """Return the archives that came, if that is all that has changed and they are few; None where it is not."""
-    publicdates = {archive.identifier: archive.publicdate for archive in archives}
+    publicdates = {archive.identifier: archive.publicdate for archive in inputs.archives}
     same = all(
-        footers.get(archive) == footer and publicdates[archive] == former.publicdates[archive]
+        inputs.footers.get(archive) == footer and publicdates[archive] == former.publicdates[archive]
         for archive, footer in former.footers.items()
     )
     if not same:
         return None
-    added = [holding for holding in holdings if holding.archive not in former.footers]
+    added = [holding for holding in inputs.holdings if holding.archive not in former.footers]
     whole, *changes = former.rows
     rows = sum(changes) + sum(int(pq.read_metadata(holding.files).num_rows) for holding in added)
     most = min(_MOST_CHANGES, whole // _SHARE_OF_CHANGES) if most_changes is None else most_changes
@@ -249,6 +247,7 @@ def _add(
 def _assign(
     store: Store,
     holdings: Sequence[Holding],
+    parts: Sequence[Part] | None,
     provenance: Provenance,
     scratch: Path,
     indexes: Path,
@@ -259,9 +258,11 @@ def _assign(
     identifiers = [holding.archive for holding in holdings]
     shutil.rmtree(indexes, ignore_errors=True)  # of tables that are no longer there, or soon will not be
     with IndexWriter(indexes / name) as index:
-        found = assign_ownership(
-            holdings, out, scratch, provenance.as_metadata(), on_bucket=index.add, on_progress=on_progress
-        )
+        metadata = provenance.as_metadata()
+        if parts is not None:
+            found = join_parts(store, parts, identifiers, out, scratch, metadata, on_rows=index.add)
+        else:
+            found = assign_ownership(holdings, out, scratch, metadata, on_bucket=index.add, on_progress=on_progress)
         index.name_archives(identifiers)
     store.put_file(f"{DATASET}/{name}", out)
     out.unlink()
@@ -295,38 +296,22 @@ def _archives_table(archives: Sequence[Archive], found: _Found, footers: Mapping
     return pa.Table.from_pylist(rows, schema=ARCHIVES)
 
 
-def _footer_digest(holding: Holding) -> str:
-    """Return the digest of the Parquet file's footer.
-
-    It names the stage's inputs and holds the size, the offsets and the extremes of every column, so it tells contents
-    apart without reading them.
-    """
-    try:
-        with holding.files.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(0, size - _FOOTER_END))
-            length = int.from_bytes(stream.read(4), "little")
-            stream.seek(max(0, size - _FOOTER_END - length))
-            return content_digest(stream.read())
-    except OSError as error:
-        raise BadFilesTable(f"{holding.files} cannot be read ({error}). Materialize unique_files again.") from error
-
-
-def _summary(
-    published: bytes, archives: Sequence[Archive], mined: Mapping[str, Path], *, changed: bool
-) -> DatasetSummary:
+def _summary(published: bytes, inputs: OwnershipInputs, *, changed: bool, joined: bool = False) -> DatasetSummary:
     held = from_parquet(published, ["files"]).column("files")
     metadata = parquet_metadata(published)
     return DatasetSummary(
-        archives_mined=len(mined),
-        archives_known=len(archives),
+        archives_mined=len(inputs.holdings),
+        archives_known=len(inputs.archives),
         files=sum(count for count in held.to_pylist() if count is not None),
         distinct=int(metadata["distinct"]),
         repeated=int(metadata["repeated"]),
         undated=tuple(
-            archive.identifier for archive in archives if archive.publicdate is None and archive.identifier in mined
+            archive.identifier
+            for archive in inputs.archives
+            if archive.publicdate is None and archive.identifier in inputs.footers
         ),
         digest=metadata["inputs"],
         changed=changed,
         ownership=tuple(f"{DATASET}/{name}" for name in named_ownership(metadata)),
+        joined=joined,
     )

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from imgmine.dataset.publishing import publish_dataset, remove_former_ownership
+from imgmine.dataset.ownership_parts import PREFIXES, publish_part
+from imgmine.dataset.publishing import DatasetSummary, publish_dataset, remove_former_ownership
 from imgmine.dataset.relations import connect, dataset_table
 from imgmine.store.local import LocalStore
 from tests.dataset.small_store import Entry, put_archive
@@ -26,12 +27,13 @@ def put(store: LocalStore, archive: str, names: str, day: int) -> None:
     put_archive(store, archive, [Entry(name) for name in names], DATE + timedelta(day), ["files"])
 
 
-def make(home: Path, most_changes: int) -> None:
+def make(home: Path, most_changes: int) -> DatasetSummary:
     store = LocalStore(home / "store")
     shutil.rmtree(home / "scratch", ignore_errors=True)
     (home / "scratch").mkdir()
-    publish_dataset(store, home / "mirror", home / "scratch", most_changes=most_changes)
+    summary = publish_dataset(store, home / "mirror", home / "scratch", most_changes=most_changes)
     remove_former_ownership(store)
+    return summary
 
 
 def make_until(home: Path, most_changes: int, steps: int) -> None:
@@ -64,9 +66,13 @@ def answer(home: Path) -> Answer:
     return rows, counts
 
 
-@pytest.mark.parametrize("most_changes", [0, 100], ids=["the whole is made anew", "an archive is added"])
+@pytest.mark.parametrize(
+    ("most_changes", "in_parts"),
+    [(0, False), (0, True), (100, False)],
+    ids=["the whole is made anew", "the whole is joined of its parts", "an archive is added"],
+)
 def test_killed_before_any_step_the_former_answer_is_there_and_the_next_run_finishes(
-    tmp_path: Path, most_changes: int
+    tmp_path: Path, most_changes: int, in_parts: bool
 ) -> None:
     begun = tmp_path / "begun"
     store = LocalStore(begun / "store")
@@ -77,9 +83,11 @@ def test_killed_before_any_step_the_former_answer_is_there_and_the_next_run_fini
     make(begun, most_changes)
     former = answer(begun)
     put(store, "a", "1568", 1)
+    for prefix in PREFIXES if in_parts else ():
+        publish_part(store, begun / "mirror", begun / "scratch", prefix)
     new = tmp_path / "new"
     shutil.copytree(begun, new)
-    make(new, most_changes)
+    assert make(new, most_changes).joined == in_parts
     expected = answer(new)
     assert expected != former
     left_over = sorted(stored.key for stored in LocalStore(new / "store").list("dataset/"))

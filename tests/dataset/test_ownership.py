@@ -55,17 +55,19 @@ def test_the_first_archive_that_has_a_file_owns_it(archives: list[list[bytes]], 
 
 
 @settings(max_examples=25)
-@given(archives=ARCHIVES, parts=st.sampled_from([1, 2, 3, 7]))
-def test_parts_made_apart_are_the_whole_one_after_the_other(archives: list[list[bytes]], parts: int) -> None:
+@given(archives=ARCHIVES, digits=st.integers(0, 2))
+def test_prefixes_made_apart_are_the_whole_one_after_the_other(archives: list[list[bytes]], digits: int) -> None:
+    # Of 256 prefixes, those that some files may have and a few more.
+    prefixes = sorted({f"{byte:02x}"[:digits] for byte in (0, 1, 2, 0x7E, 0x7F, 0x80, 0x81, 0xFE, 0xFF)})
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         holdings = [hold(folder, f"archive_{number}", sorted(digests)) for number, digests in enumerate(archives)]
         found = assign_ownership(holdings, folder / "out", folder, {})
         made = [
-            assign_ownership(holdings, folder / f"part-{number}", folder, {}, bucket_rows=2, part=(number, parts))
-            for number in range(parts)
+            assign_ownership(holdings, folder / f"part-{prefix}", folder, {}, bucket_rows=2, prefix=prefix)
+            for prefix in prefixes
         ]
-        rows = [row for number in range(parts) for row in pq.read_table(folder / f"part-{number}").to_pylist()]
+        rows = [row for prefix in prefixes for row in pq.read_table(folder / f"part-{prefix}").to_pylist()]
         assert rows == pq.read_table(folder / "out").to_pylist()
     assert found.owned == tuple(map(sum, zip(*(part.owned for part in made), strict=True)))
     assert found.repeated == sum(part.repeated for part in made)

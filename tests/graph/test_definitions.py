@@ -43,9 +43,7 @@ def asset(spec: dg.AssetSpec, made_by: dg.AssetsDefinition, checks: list[dg.Asse
     yield f"  {spec.key.to_user_string()} of {deps}"
     step = made_by.op
     facts = [
-        f"each of {spec.partitions_def.name}"
-        if isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)
-        else "one",
+        over(spec.partitions_def) if spec.partitions_def else "one",
         f"pool {step.pool}" if step.pool else "",
         f"up to {step.retry_policy.max_retries} retries" if step.retry_policy else "",
         "" if is_dbts(spec) else f"code {spec.code_version}",
@@ -60,6 +58,12 @@ def asset(spec: dg.AssetSpec, made_by: dg.AssetsDefinition, checks: list[dg.Asse
         yield f"    {dbts} tests of dbt"
 
 
+def over(partitions: dg.PartitionsDefinition) -> str:
+    if isinstance(partitions, dg.DynamicPartitionsDefinition):
+        return f"each of {partitions.name}"
+    return f"each of {', '.join(partitions.get_partition_keys())}"
+
+
 def check_specs(defs: dg.Definitions) -> list[dg.AssetCheckSpec]:
     return [spec for made_by in defs.resolve_asset_graph().assets_defs for spec in made_by.check_specs]
 
@@ -72,8 +76,8 @@ def jobs(defs: dg.Definitions) -> Iterator[str]:
     for job in sorted(defs.resolve_all_job_defs(), key=lambda job: job.name):
         if not job.name.startswith("__"):
             keys = sorted(key.to_user_string() for key in job.asset_layer.selected_asset_keys)
-            over = f" each of {job.partitions_def.name}:" if job.partitions_def else ""
-            yield f"job {job.name}:{over} {', '.join(keys) or 'checks alone'}; {job.executor_def.name}"
+            each = f" {over(job.partitions_def)}:" if job.partitions_def else ""
+            yield f"job {job.name}:{each} {', '.join(keys) or 'checks alone'}; {job.executor_def.name}"
 
 
 def automation(defs: dg.Definitions) -> Iterator[str]:
