@@ -94,7 +94,7 @@ def _result(
     decisions = shown.count_values(table, "decision")
     scores = table["log_likelihood"].to_numpy()
     own_sample = model.report["reference"].get("own_sample", True)
-    drift = measure_drift(scores, model.calibration.scores, own_sample=own_sample)
+    drift = measure_drift(scores, model.calibration.scores, own_sample=own_sample, fitted=model.training_scores)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(published.digest.encode())),
         metadata={
@@ -139,7 +139,7 @@ def _drift_result(archive: str, drift: Drift) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=(
             f"{archive}: {drift.images} images; Kolmogorov-Smirnov distance to held-out reference images "
-            f"{drift.distance:.2f}, where more than {drift.allowed:g} counts, p = {drift.p_value:.1g}; an image is "
+            f"{drift.distance:.2f}, where more than {drift.allowed:.2g} counts, p = {drift.p_value:.1g}; an image is "
             f"{side} usual than a reference image {max(drift.more_usual, 1 - drift.more_usual):.0%} of the time"
         ),
         metadata={

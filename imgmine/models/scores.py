@@ -11,7 +11,7 @@ from imgmine.models.anomaly_model import AnomalyModel
 from imgmine.models.vectors import vectors_of
 from imgmine.store.tables import ANOMALY_SCORES
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 def score_archive(embeddings: pa.Table, model: AnomalyModel, percentile: float) -> pa.Table:

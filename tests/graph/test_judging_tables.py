@@ -115,10 +115,20 @@ def outdated(work: Workplace, archive: str) -> set[str]:
     return stale(work, archive) & JUDGED
 
 
+def drift(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    [check] = [each for each in result.get_asset_check_evaluations() if each.check_name == "scores_have_not_drifted"]
+    return check
+
+
+def test_the_archive_that_the_detector_was_fitted_to_has_not_drifted(work: Workplace) -> None:
+    check = drift(run(work, USUAL, "anomaly_scores"))
+    assert check.passed, check.description
+
+
 def test_an_archive_of_another_kind_warns_of_drift_and_fails_nothing(work: Workplace) -> None:
     result = run(work, ODD, "anomaly_scores", "categories")
     assert result.success, why(result)
-    [check] = [each for each in result.get_asset_check_evaluations() if each.check_name == "scores_have_not_drifted"]
+    check = drift(result)
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert str(check.description).startswith(f"{ODD}: 15 images; ")
@@ -143,12 +153,17 @@ def test_an_archive_without_images_has_empty_tables_and_passes_every_check(work:
         assert pq.read_schema(table(work, name, EMPTY)).field("blake2b").nullable is False
 
 
-def test_nothing_is_judged_while_files_are_taken_out_of_the_archive(work: Workplace) -> None:
+def test_nothing_is_read_or_judged_while_files_are_taken_out_of_the_archive(work: Workplace) -> None:
+    archive = "absent"  # so what reads before it holds the lock finds nothing
+    add_archives(work.instance, [archive])
     judging = ["anomaly_scores", "categories", "nsfw_scores", "probe_scores", "watermark_scores"]
-    with alone_with(work.settings.scratch, TABLE_STAGES, ODD):
-        result = run(work, ODD, *judging)
-    assert sorted(event.step_key for event in result.all_events if event.is_step_failure) == judging
-    assert why(result).count("is being made by another run") >= len(judging)
+    with alone_with(work.settings.scratch, TABLE_STAGES, archive):
+        for stages in (["images"], judging):
+            result = run(work, archive, *stages)
+            failures = {event.step_key: event for event in result.all_events if event.is_step_failure}
+            assert sorted(failures) == stages
+            for failure in failures.values():
+                assert "is being made by another run" in str(failure.event_specific_data)
 
 
 def test_after_another_model_vectors_never_mix_and_each_archive_is_stale_until_it_is_made_again(

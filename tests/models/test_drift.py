@@ -39,6 +39,13 @@ def test_a_large_difference_of_very_few_images_is_chance() -> None:
     assert not drift.is_clear
 
 
+def test_an_archive_that_the_detector_was_fitted_to_has_not_drifted_and_an_odd_one_has() -> None:
+    fitted = scores(2000, 1.0, seed=7)
+    for archive, drifted in ((fitted[:300], False), (fitted + 3, True), (scores(300, -1.5), True)):
+        assert measure_drift(archive, CALIBRATION, own_sample=True, fitted=fitted).is_clear is drifted
+    assert measure_drift(fitted[:300], CALIBRATION, own_sample=True).is_clear
+
+
 @pytest.mark.parametrize(("odd", "drifted"), [(0.35, False), (0.9, True)])
 def test_beside_a_chosen_reference_a_share_of_odd_images_is_no_drift(odd: float, drifted: bool) -> None:
     count = 1000

@@ -10,6 +10,7 @@ from imgmine.models.anomaly_fit import FitSettings, ReferenceTooSmall, fit_anoma
 from imgmine.models.anomaly_model import AnomalyModel, AnomalyModelError
 from imgmine.models.detectors.base import DetectorError
 from imgmine.models.detectors.kinds import check_detector
+from imgmine.models.detectors.neighbours import Neighbours
 from imgmine.models.gmm_fit import MixtureChoices
 from tests.models.mixtures import planted
 
@@ -69,6 +70,18 @@ def test_the_card_says_what_a_score_is(model: AnomalyModel) -> None:
 
 def test_a_row_of_the_reference_is_not_its_own_neighbour() -> None:
     assert fitted("knn").report["overfit"]["share"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_picture_of_the_reference_is_judged_as_if_it_were_not_in_it() -> None:
+    rows = planted(400, 1, 6, within=24)
+    detector, training_scores = Neighbours.fit(rows)
+    np.testing.assert_array_equal(detector.score(rows), training_scores)
+    without_it = [Neighbours(np.delete(rows, row, axis=0)).score(rows[row : row + 1])[0] for row in range(20)]
+    np.testing.assert_allclose(detector.score(rows[:20]), without_it, rtol=1e-4)
+    # Of two that are the same, one is a neighbour of the other.
+    twice = Neighbours(np.concatenate([rows, rows[:1]]))
+    assert twice.score(rows[:1])[0] > detector.score(rows[:1])[0]
+    assert Neighbours.fit(rows[:2]).detector.score(rows[5:8]).shape == (3,)
 
 
 @pytest.mark.parametrize("name", ["pyod:ECOD", "pyod:AutoEncoder", "pyod:", "nearest", ""])
