@@ -156,6 +156,7 @@ def apply(scan: str, drop_raw: bool, no_mine: bool) -> None:
 
     settings = load_settings()
     store = store_of(settings)
+    _make_listings_true(store, settings)
     defs = build_defs(settings=settings)
     config = {"ops": {"takedown_applied": {"config": {"scan": scan, "drop_raw": drop_raw}}}}
     failed = False

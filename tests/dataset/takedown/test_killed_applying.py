@@ -33,7 +33,7 @@ from tests.dataset.small_store import Entry, digest
 from tests.dataset.takedown.stored import contents, put_stored
 
 KILLED = 9
-MOMENTS = 8
+MOMENTS = 6
 # What changes the store.
 STEPS = {"open", "os.rename", "os.link", "os.remove", "os.rmdir"}
 LONG = " of some length" * 40
