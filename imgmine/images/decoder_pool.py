@@ -106,11 +106,11 @@ class StillResult:
 class DecoderPool:
     """Decodes pictures and videos in worker processes. Use as a context manager; one pool may serve many threads.
 
-    A worker that dies, or is silent for `patience_s` seconds, is replaced and its file tried once more, for something
-    else may have killed or stopped it; a file that does so twice, takes more than `cpu_s` seconds of the processor, or
-    needs more than `memory_bytes` of address space gets a result that says so. Results come in the order of the
-    requests; they do not depend on the number of workers, on what a worker decoded before (a file that may have failed
-    for lack of memory has a fresh one to itself), nor on what else the machine has to do. What is under way is
+    A worker that dies, or does nothing for `patience_s` seconds, is replaced and its file tried once more, for
+    something else may have killed or stopped it; a file that does so twice, takes more than `cpu_s` seconds of the
+    processor, or needs more than `memory_bytes` of address space gets a result that says so. Results come in the order
+    of the requests; they do not depend on the number of workers, on what a worker decoded before (a file that may have
+    failed for lack of memory has a fresh one to itself), nor on what else the machine has to do. What is under way is
     bounded by its bytes (`IN_FLIGHT` an iteration); `submit_picture` and `submit_still` are for a producer that keeps
     account itself.
 

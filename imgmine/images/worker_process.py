@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from imgmine.errors import ImgmineError
 from imgmine.images.decoding import Decoding
@@ -23,6 +24,7 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_AREN
 _KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 
 _START_TIMEOUT_S = 180.0
+_LOOKS = 8  # so often, while one is patient, is it seen whether a worker computes
 
 
 class DecoderError(ImgmineError):
@@ -34,7 +36,7 @@ class WorkerDied(Exception):
 
 
 class WorkerSilent(Exception):
-    """A worker has not answered for very long, and has not used up its time on the processor either."""
+    """A worker has not answered for very long, and has done nothing in that time."""
 
 
 class OutOfTime(Exception):
@@ -82,7 +84,11 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def ask(self, request: Message, patience_s: float) -> Message:
-        """Return the answer. Raises `WorkerDied`, `OutOfTime`, `WorkerSilent`; the worker is of no use then."""
+        """Return the answer. Raises `WorkerDied`, `OutOfTime`, `WorkerSilent`; the worker is of no use then.
+
+        It is silent if it does nothing for `patience_s`. One that computes may take as long as the machine is busy: its
+        time on the processor is limited, and elsewhere than on Linux alone that by the clock.
+        """
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(encode(request))  # shorter than a pipe's buffer, so it does not block
@@ -92,12 +98,19 @@ class WorkerProcess:
 
     def _read(self, patience_s: float) -> Message:
         deadline = time.monotonic() + patience_s
+        done: tuple[str, ...] | None = None
 
         def read(count: int) -> bytes:
+            nonlocal deadline, done
             data = bytearray()
             while len(data) < count:
-                if not self._readable.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                    raise WorkerSilent(f"no answer within {patience_s:g} s")
+                if not self._readable.poll(patience_s * 1000 / _LOOKS):
+                    before, done = done, self._processor_time()
+                    if done != before:
+                        deadline = time.monotonic() + patience_s
+                    elif time.monotonic() > deadline:
+                        raise WorkerSilent(f"no answer within {patience_s:g} s")
+                    continue
                 part = os.read(self._answers, min(count - len(data), 1 << 20))
                 if not part:
                     raise EOFError
@@ -110,6 +123,16 @@ class WorkerProcess:
             raise self._end() from None
         except ValueError as error:
             raise WorkerDied(str(error)) from None
+
+    def _processor_time(self) -> tuple[str, ...]:
+        """Return what the process has had of the processor, to be compared; the same always where it cannot be told."""
+        if sys.platform != "linux":
+            return ()
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended, as the pipe will tell
+            return ()
+        return tuple(fields[11:13])  # utime and stime
 
     def _end(self) -> WorkerDied | OutOfTime:
         try:

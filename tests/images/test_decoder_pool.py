@@ -21,10 +21,13 @@ from imgmine.images.decoder_pool import (
     PictureResult,
     StillRequest,
 )
+from imgmine.images.decoding import Decoding
 from imgmine.images.gate import gate
 from imgmine.images.hashes import Hashes
 from imgmine.images.previews import preview_jpeg, reduced
 from imgmine.images.stills import still
+from imgmine.images.wire import Message
+from imgmine.images.worker_process import WorkerProcess
 from tests.images.made_pictures import encoded, jpeg, moving, photograph, png_of
 
 DATA = Path(__file__).parent / "data"
@@ -274,6 +277,38 @@ def test_time_in_which_a_worker_does_not_run_is_not_counted(spool: Spool) -> Non
         result = one(pool, slow)
         holder.join()
     assert (result.verdict.decision, result.is_final) == (ImageDecision.KEPT, True)
+
+
+@linux
+def test_a_worker_that_hardly_gets_the_processor_is_waited_for(spool: Spool) -> None:
+    slow = spool.add(slow_picture())
+
+    def hold_up() -> None:
+        worker = busy_worker()
+        for _ in range(5):
+            worker.suspend()
+            time.sleep(0.7)
+            worker.resume()
+            time.sleep(0.04)
+
+    with DecoderPool(1, patience_s=2) as pool:
+        holder = threading.Thread(target=hold_up)
+        holder.start()
+        begin = time.monotonic()
+        result = one(pool, slow)
+        assert time.monotonic() - begin > 3
+        holder.join()
+    assert (result.verdict.decision, result.is_final) == (ImageDecision.KEPT, True)
+
+
+def test_a_fault_of_the_decoder_itself_is_told_and_ends_no_worker(spool: Spool) -> None:
+    request = {"path": str(spool.path), "offset": 0, "size": 0, "do": "still"}  # but of what?
+    worker = WorkerProcess(LEAST_MEMORY, 60.0, Decoding.EXACT)
+    try:
+        assert worker.ask(Message(request), 60).head == {"failed": "a fault of the decoder: KeyError: 'blake2b'"}
+        assert worker.alive
+    finally:
+        worker.close()
 
 
 @linux
