@@ -214,7 +214,9 @@ class _Crew:
         self._compares = compares
         self._errands = deque(_errands(part, joined=len(sessions) == 1))
         self._sessions = sessions[: len(self._errands)]
-        self._is_alone = len(self._errands) == 1
+        # Then an answer from the first byte on brings, after what is there already, all that is missing.
+        self._is_the_rest = len(self._errands) == 1 and self._errands[0].end in {None, remote.file.size}
+        self._has_answer = False
         self._belonging = threading.Lock()
         self._ended = threading.Event()
         self._may_ask = threading.Event()
@@ -279,12 +281,16 @@ class _Crew:
     def _run(self, errand: _Errand, session: requests.Session) -> None:
         """Write a span to the part. Raises `TemporaryFailure` where it ends early."""
         with self._remote.ask(session, errand.start, errand.end) as answer:
-            if answer.start != errand.start and not self._is_alone:
+            if not answer.is_part and not self._is_the_rest:
                 raise _RangesIgnored
             with self._belonging:
                 known = self._part.validators
-                if self._compares and self._part.received and known and answer.validators.differ_from(known):
+                # What an earlier run knew counts only for bytes that it left. Two answers of this run must be of one
+                # file, even before the first byte of either is written.
+                binds = self._part.received or self._has_answer
+                if self._compares and binds and known and answer.validators.differ_from(known):
                     raise FileChanged
+                self._has_answer = True
                 if self._compares or known is None:
                     self._part.belongs_to(answer.validators)
             surplus = errand.start - answer.start  # a server that ignores ranges sends from the first byte on

@@ -1,6 +1,8 @@
 """Fetching archives from the miniature Internet Archive while things go wrong."""
 
 import hashlib
+import http.server
+import itertools
 import json
 import os
 import random
@@ -18,12 +20,12 @@ from hypothesis import strategies as st
 
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.download import Progress, fetch_archive
-from imgmine.archives.item import FileMissing, Item, ItemDark, ItemMissing, ItemRestricted
+from imgmine.archives.item import FileMissing, Item, ItemDark, ItemMissing, ItemRestricted, parse_item
 from imgmine.archives.part_file import DiskFull, FetchBusy, PartFile, Validators
 from imgmine.archives.remote_file import FetchFailed, WrongBytes
 from imgmine.archives.retry import RetryPolicy
 from imgmine.demo.server import ArchiveServer, serve
-from tests.archives.item_on_disk import IDENTIFIER, put_item
+from tests.archives.item_on_disk import IDENTIFIER, metadata, put_item
 
 NAME = "imgur.0123456789.megawarc.warc.zst"
 CONTENT = random.Random(0).randbytes(3_000_000)
@@ -544,3 +546,58 @@ def test_progress_is_told_in_bytes_of_the_whole_archive(server, client, root, ca
     told.clear()
     fetch_archive(client, client.item(IDENTIFIER), cache, told.append)
     assert told[-1][:2] == (3_500_000, 3_500_000)
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+@pytest.mark.parametrize("missing", [0, 3, 7])
+def test_a_server_that_begins_to_ignore_ranges_where_one_piece_is_missing(server, client, cache, missing, connections):
+    with PartFile(cache / IDENTIFIER / NAME, client.item(IDENTIFIER).files[0], PIECE) as part:
+        part.belongs_to(Validators(None, None))
+        for number, start in enumerate(range(0, len(CONTENT), PIECE)):
+            if number != missing:
+                part.write(start, CONTENT[start : start + PIECE])
+    server.faults.add("ignore_range", times=None)
+    assert in_pieces(client, cache, connections).read_bytes() == CONTENT
+
+
+class _TwoVersions(http.server.BaseHTTPRequestHandler):
+    """Gives the first who asks one version of a file and all others another; the first two wait for each other."""
+
+    protocol_version = "HTTP/1.1"
+    both_asked: threading.Barrier
+    asked: "itertools.count[int]"
+
+    def do_GET(self) -> None:
+        number = next(self.asked)
+        version = b"ab"[number > 0 :][:1]
+        start, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        size = 2 * PIECE
+        body = version * ((int(last) + 1 if last else size) - int(start))
+        self.send_response(206)
+        self.send_header("ETag", f'"{version.decode()}"')
+        self.send_header("Content-Range", f"bytes {start}-{int(start) + len(body) - 1}/{size}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if number < 2:
+            self.both_asked.wait(20)
+            time.sleep(0.3)  # until both have read what they were answered
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_two_connections_that_are_answered_of_two_versions_do_not_mix_them(cache):
+    handler = type("Handler", (_TwoVersions,), {"both_asked": threading.Barrier(2), "asked": itertools.count()})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as changing:
+        thread = threading.Thread(target=changing.serve_forever)
+        thread.start()
+        try:
+            client = ArchiveOrg(f"http://127.0.0.1:{changing.server_port}", retry=RetryPolicy(first_wait=0.001))
+            listed = [{"name": NAME, "format": "Web ARChive ZST", "size": str(2 * PIECE)}]
+            item = parse_item(IDENTIFIER, metadata(IDENTIFIER, "2023-05-03 12:34:56", listed))
+            (path,) = fetch_archive(client, item, cache, connections=2, piece_bytes=PIECE)
+        finally:
+            changing.shutdown()
+            thread.join()
+    assert path.read_bytes() == b"b" * (2 * PIECE)
