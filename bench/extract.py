@@ -32,6 +32,7 @@ from typing import Any
 import psutil
 
 from imgmine.archives.pieces import Piece
+from imgmine.archives.search_budget import SearchBudget
 from imgmine.archives.warc import leading_dictionary
 from imgmine.archives.window import Window
 from imgmine.archives.zstd_decoder import FrameDecoder
@@ -155,7 +156,7 @@ def _frames(
         window = Window(stream)
         dictionary = read_dictionary(window)
         decoder = FrameDecoder(dictionary.content)
-        for piece in read_frames(window, dictionary.end, decoder, _LARGEST):
+        for piece in read_frames(window, dictionary.end, decoder, _LARGEST, SearchBudget()):
             if not isinstance(piece, Piece):
                 raise SystemExit(f"{warc}: the archive is damaged at byte {piece.offset}")
             if not (content := bytes(piece.content)):
