@@ -1,10 +1,12 @@
 """What ownership across archives costs, beside DuckDB's one statement: synthetic `files` tables, seed 0.
 
-python bench/ownership.py --archives 1332 --contenders whole added duckdb duckdb-counted
+python bench/ownership.py --archives 1332 --contenders whole part joined added duckdb duckdb-counted
 
 Each contender is a process of its own. What is made:
 
     whole           `assign_ownership`: the table that is published, and its index
+    part            one of 16 parts, as `ownership_parts` publishes it
+    joined          the table of `whole` and its index, joined of 16 parts that were made before
     added           one archive more than were there: its own rows, by the index
     duckdb          `qualify row_number()` over the same tables, to a Parquet file of the same columns
     duckdb-counted  the same statement over keys of two 64-bit halves that were made before, and only counted
@@ -28,9 +30,11 @@ import pyarrow.parquet as pq
 from imgmine.dataset.ownership import Holding, assign_ownership
 from imgmine.dataset.ownership_changes import add_holdings
 from imgmine.dataset.ownership_index import IndexWriter, OwnershipIndex
+from imgmine.dataset.ownership_parts import PREFIXES, join_parts, publish_part, read_parts
+from imgmine.store.local import LocalStore
 from imgmine.store.tables import DIGEST
 
-CONTENDERS = ("whole", "added", "duckdb", "duckdb-counted")
+CONTENDERS = ("whole", "part", "joined", "added", "duckdb", "duckdb-counted")
 _DUCKDB_SAME = """
 COPY (
     SELECT blake2b, parse_filename(filename, true) AS archive, count(*) OVER (PARTITION BY blake2b)::INT AS copies
@@ -80,11 +84,25 @@ def contend(contender: str, tables: Path, keys: Path, work: Path, memory: str) -
     out = work / "ownership.parquet"
     if contender == "added":
         make_whole(holdings[:-1], out, work)
+    store = LocalStore(work / "store")
+    if contender in ("part", "joined"):
+        store.root.mkdir()
+        (store.root / "files").symlink_to(tables)
+    if contender == "joined":
+        for prefix in PREFIXES:
+            publish_part(store, work, work, prefix)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
     match contender:
         case "whole":
             found = make_whole(holdings, out, work)
+        case "part":
+            found = publish_part(store, work, work, PREFIXES[0]).found.distinct
+        case "joined":
+            with IndexWriter(work / "index") as index:
+                archives = [holding.archive for holding in holdings]
+                found = join_parts(store, read_parts(store), archives, out, work, {}, on_rows=index.add).distinct
+                index.name_archives(archives)
         case "added":
             order = [holding.archive for holding in holdings]
             index = OwnershipIndex(work / "index")

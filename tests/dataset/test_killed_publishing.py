@@ -95,7 +95,8 @@ def test_killed_before_any_step_the_former_answer_is_there_and_the_next_run_fini
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tests.dataset.test_killed_publishing"])
     seen = []
-    for steps in range(200):
+    # Each step but those of joining is one of the whole made anew, too.
+    for steps in range(0, 200, 3 if in_parts else 1):
         home = tmp_path / "home"
         shutil.copytree(begun, home)
         process = processes.Process(target=make_until, args=(home, most_changes, steps))

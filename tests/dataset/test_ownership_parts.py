@@ -17,15 +17,18 @@ from imgmine.dataset.publishing import DatasetSummary, publish_dataset, remove_f
 from imgmine.dataset.removing import data_of
 from imgmine.dataset.takedown.scan import scan_store
 from imgmine.places import Places
+from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
+from imgmine.store.s3 import S3Store
 from imgmine.store.tables import DIGEST
 from tests.dataset.small_store import digest
 from tests.dataset.test_ownership import ARCHIVES
+from tests.s3_server import S3Server
 
 THREE = {"first": [digest("1"), digest("2")], "second": [digest("2"), digest("3")], "third": [digest("4")]}
 
 
-def put(store: LocalStore, archives: dict[str, list[bytes]]) -> None:
+def put(store: Store, archives: dict[str, list[bytes]]) -> None:
     for archive, digests in archives.items():
         out = io.BytesIO()
         pq.write_table(pa.table({"blake2b": pa.array(sorted(set(digests)), DIGEST)}), out)
@@ -38,19 +41,19 @@ def scratch_in(folder: Path) -> Path:
     return folder / "scratch"
 
 
-def publish_parts(store: LocalStore, folder: Path, prefixes: str = "".join(PREFIXES)) -> list[PartSummary]:
+def publish_parts(store: Store, folder: Path, prefixes: str = "".join(PREFIXES)) -> list[PartSummary]:
     return [publish_part(store, folder / "mirror", scratch_in(folder), prefix) for prefix in prefixes]
 
 
-def publish(store: LocalStore, folder: Path) -> DatasetSummary:
+def publish(store: Store, folder: Path) -> DatasetSummary:
     # No archive is merely added: what is tested here is how the whole is made.
     return publish_dataset(store, folder / "mirror", scratch_in(folder), most_changes=-1)
 
 
-def made(store: LocalStore, folder: Path) -> dict[str, bytes]:
+def made(store: Store, folder: Path) -> dict[str, bytes]:
     """Return what is published over all archives, and the index of it, byte for byte."""
     remove_former_ownership(store)
-    files = (path for path in (folder / "mirror").rglob("*") if path.is_file())
+    files = (path for path in (folder / "mirror/ownership-index").rglob("*") if path.is_file())
     indexes = {str(path.relative_to(folder)): path.read_bytes() for path in files}
     return {stored.key: store.get_bytes(stored.key) for stored in store.list("dataset/")} | indexes
 
@@ -75,7 +78,7 @@ def store(tmp_path: Path) -> LocalStore:
     return store
 
 
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(archives=ARCHIVES)
 def test_of_any_archives_the_parts_joined_are_the_whole(archives: list[list[bytes]]) -> None:
     with TemporaryDirectory() as temporary:
@@ -93,6 +96,24 @@ def test_joined_and_made_at_once_a_table_of_several_row_groups_has_equal_bytes(t
     [table] = [data for key, data in whole.items() if key.startswith("dataset/ownership-")]
     assert pq.read_metadata(io.BytesIO(table)).num_row_groups == 2
     assert any(key.endswith("high") for key in whole), "the index is compared too"
+
+
+def test_the_parts_of_a_remote_store_are_joined_to_the_same_bytes(
+    s3_server: S3Server, store: LocalStore, tmp_path: Path
+) -> None:
+    remote = S3Store(
+        s3_server.bucket,
+        "parts",
+        s3_server.endpoint,
+        access_key=s3_server.access_key,
+        secret_key=s3_server.secret_key,
+    )
+    put(remote, THREE)
+    publish_parts(remote, tmp_path / "remote")
+    assert publish(remote, tmp_path / "remote").joined
+    assert list((tmp_path / "remote/scratch").iterdir()) == []
+    publish(store, tmp_path)
+    assert made(remote, tmp_path / "remote") == made(store, tmp_path)
 
 
 def test_a_part_says_who_owns_what_and_is_made_once(store: LocalStore, tmp_path: Path) -> None:
