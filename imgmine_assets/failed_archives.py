@@ -32,12 +32,20 @@ def left_failed(runs: Sequence[dg.DagsterRun]) -> dict[str, dg.DagsterRun]:
     return {archive: run for archive, run in sorted(latest.items()) if run.status == dg.DagsterRunStatus.FAILURE}
 
 
+def known_archives(instance: dg.DagsterInstance) -> set[str]:
+    """Return the names of all archives."""
+    assert archives.name is not None
+    return set(instance.get_dynamic_partitions(archives.name))
+
+
 def failed_archives(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:
-    """Return, by archive, the last run of every archive whose last run failed."""
-    failed = {
-        run.tags["dagster/partition"]
+    """Return, by archive, the last run of every archive whose last run failed.
+
+    Releases are partitions too, and an archive that was removed is none any more.
+    """
+    failed = known_archives(instance) & {
+        run.tags.get("dagster/partition", "")
         for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
-        if "dagster/partition" in run.tags
     }
     newest = (instance.get_runs(dg.RunsFilter(tags={"dagster/partition": archive}), limit=1) for archive in failed)
     return left_failed([run for runs in newest for run in runs])
@@ -67,8 +75,7 @@ def describe(instance: dg.DagsterInstance, failures: Mapping[str, dg.DagsterRun]
 def no_archive_left_failed(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Pass when the last run of every archive succeeded or is under way."""
     failures = failed_archives(context.instance)
-    assert archives.name is not None
-    known = len(context.instance.get_dynamic_partitions(archives.name))
+    known = len(known_archives(context.instance))
     return dg.AssetCheckResult(
         passed=not failures,
         severity=dg.AssetCheckSeverity.WARN,

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from imgmine.demo.archives import DemoArchive, make_archives
 from imgmine.demo.exchanges import Kind
 from imgmine.demo.server_faults import FaultKind
 from imgmine_assets.failed_archives import describe, failed_archives
+from imgmine_assets.partitions import add_archives, archives, versions
 from tests.graph.mined import Workplace, workplace
 
 
@@ -104,3 +106,15 @@ def test_an_archive_that_is_not_in_the_cache_says_what_to_do(work: Workplace, sm
     [failure] = [event for event in result.all_events if event.is_step_failure]
     assert failure.step_failure_data.user_failure_data is not None
     assert "Materialize raw_archives" in (failure.step_failure_data.user_failure_data.description or "")
+
+
+def test_failed_releases_and_archives_that_were_removed_are_not_archives_left_failed() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        add_archives(instance, ["there", "removed"])
+        instance.add_dynamic_partitions(str(versions.name), ["v1"])
+        for partition in ("there", "removed", "v1"):
+            tags = {"dagster/partition": partition}
+            create_run_for_test(instance, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+        assert set(failed_archives(instance)) == {"there", "removed"}
+        instance.delete_dynamic_partition(str(archives.name), "removed")
+        assert set(failed_archives(instance)) == {"there"}
