@@ -169,13 +169,6 @@ class TakedownLog:
         return frozenset(digest for entry in self.active for digest in (*entry.resolved, *named_digests(entry.values)))
 
     @cached_property
-    def taken_back(self) -> frozenset[bytes]:
-        """BLAKE2b-256 of the files that entries blocked which were taken back, and that no other entry blocks."""
-        gone = [entry for entry in self.entries if (entry.of or entry.number) in self.undone]
-        named = (digest for entry in gone for digest in (*entry.resolved, *named_digests(entry.values)))
-        return frozenset(named) - self.blocked
-
-    @cached_property
     def rules(self) -> Rules:
         """What blocks files that are not known by their BLAKE2b yet."""
         return rules_of(value for entry in self.active for value in entry.values)

@@ -21,6 +21,7 @@ from imgmine.dataset.releases.recipe import Recipe
 from imgmine.dataset.releases.release import Release, ReleaseRefused, list_versions, number_of, read_release
 from imgmine.dataset.releases.selection import RULE_MEANINGS, Chosen
 from imgmine.dataset.takedown.report import noted_of_releases
+from imgmine.dataset.takedown.restoring import undone_files
 from imgmine.store.base import NotInStore, Store
 
 # The version before as it was published: what was taken out of it since is among what went.
@@ -95,7 +96,14 @@ class Diff:
 
 
 def find_diff(
-    store: Store, chosen: Chosen, inputs: Inputs, recipe: Recipe, before: str, after: str, scratch: Path
+    store: Store,
+    chosen: Chosen,
+    inputs: Inputs,
+    recipe: Recipe,
+    before: str,
+    after: str,
+    mirror_folder: Path,
+    scratch: Path,
 ) -> Diff:
     """Compare what was chosen for a version with the version before it."""
     former = read_release(store, before)
@@ -105,7 +113,8 @@ def find_diff(
     _names(connection, "archives_now", inputs.tables["files"])
     _names(connection, "archives_then", former.inputs["tables"]["files"])
     _names(connection, "archives_chosen", recipe.archives or inputs.tables["files"])
-    _names(connection, "undone", sorted(digest.hex() for digest in inputs.takedown.taken_back))
+    undone = undone_files(store, mirror_folder, inputs.takedown)
+    _names(connection, "undone", sorted(digest.hex() for digest in undone))
     changed_recipe = former.inputs["recipe"] != inputs.recipe_digest
     # Few: what no row of `judged` tells of is looked for in the tables themselves.
     connection.execute("""

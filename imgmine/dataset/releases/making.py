@@ -118,7 +118,9 @@ def make_release(
         shards, resumed = _make_shards(store, recipe, inputs, chosen, folder, scratch, group_bytes, on_progress)
         statistics = count_statistics(chosen)
         former = former_version(store, version)
-        diff = None if former is None else find_diff(store, chosen, inputs, recipe, former, version, scratch)
+        diff = None
+        if former is not None:
+            diff = find_diff(store, chosen, inputs, recipe, former, version, mirror_folder, scratch)
     release = Release(
         version=version,
         name=recipe.name,

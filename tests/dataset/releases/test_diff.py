@@ -1,5 +1,6 @@
 """What came and what went between versions, and why: each image that went has its reason."""
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -49,28 +50,29 @@ def test_a_release_after_a_take_down_says_what_went_and_why(mined: LocalStore, t
 def test_what_was_taken_out_of_the_version_before_went_too_and_what_comes_back_says_why(
     mined: LocalStore, tmp_path: Path
 ) -> None:
-    by_hash, found = PICTURES[EARLY][:2]
+    by_hash, found, by_sha1 = PICTURES[EARLY][:3]
     make(mined, recipe_of(), tmp_path)
-    # One is named by its hash before it is known, the other is found by a rule later.
-    entry = append(mined, Draft(Action.ADD, Kind.HASH, (f"blake2b:{by_hash.name}",), (), "asked"))
+    # Two are named by hashes before they are known, one is found by a rule later.
+    values = (f"blake2b:{by_hash.name}", f"sha1:{hashlib.sha1(by_sha1.payload).hexdigest()}")
+    entry = append(mined, Draft(Action.ADD, Kind.HASH, values, (), "asked"))
     append(mined, Draft(Action.FOUND, Kind.HASH, (), (found.digest,), "named by entry 1", of=entry.number))
     (tmp_path / "apply").mkdir()
     apply_log(mined, tmp_path / "mirror", Places(tmp_path / "places", tmp_path / "cache"), tmp_path / "apply")
-    assert read_release(mined, "v1").taken_out == 2
+    assert read_release(mined, "v1").taken_out == 3
     made = make(mined, recipe_of(), tmp_path)
-    both = {by_hash.name, found.name}
-    assert reasons(mined, "v2") == {("went", name): "taken_down" for name in both}
+    named = {by_hash.name, found.name, by_sha1.name}
+    assert reasons(mined, "v2") == {("went", name): "taken_down" for name in named}
     assert made.diff is not None
     assert made.diff.stayed == made.release.images
-    assert diff_between(mined, "v1", "v2", tmp_path / "diff").went == {"taken_down": 2}
+    assert diff_between(mined, "v1", "v2", tmp_path / "diff").went == {"taken_down": 3}
     append(mined, undo_of(entry.number, "by mistake"))
     put_archive(mined, EARLY, PICTURES[EARLY], tmp_path / "again")
     make(mined, recipe_of(), tmp_path)
-    assert reasons(mined, "v3") == {("came", name): "take_down_undone" for name in both}
+    assert reasons(mined, "v3") == {("came", name): "take_down_undone" for name in named}
     append(mined, Draft(Action.ADD, Kind.HASH, (f"blake2b:{PICTURES[LATE][0].name}",), (), "asked"))
     apply_log(mined, tmp_path / "mirror", Places(tmp_path / "places", tmp_path / "cache"), tmp_path / "apply")
     later = diff_between(mined, "v1", "v3", tmp_path / "diffs")
-    assert (later.came, later.went) == ({"take_down_undone": 2}, {"taken_down": 1})
+    assert (later.came, later.went) == ({"take_down_undone": 3}, {"taken_down": 1})
 
 
 def test_each_reason_is_told(mined: LocalStore, tmp_path: Path) -> None:
