@@ -1,7 +1,5 @@
 """`labels`: what people said of pictures, as far as they have said it. The log itself is written by `imgmine label`."""
 
-from pathlib import Path
-
 import dagster as dg
 
 from imgmine.dataset import labels as log
@@ -22,7 +20,7 @@ def labels(store: StoreResource, warehouse: WarehouseResource) -> dg.Materialize
     """What people labelled: a log that is only added to (`imgmine label add`, `imgmine label import`)."""
     with explained():
         opened = store.open()
-        found = log.read_labels(opened, Path(warehouse.mirror))
+        found = log.read_labels(opened, warehouse.mirror_folder)
     counts = found.counts()
     return dg.MaterializeResult(
         data_version=dg.DataVersion(found.digest),

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 
@@ -54,7 +53,7 @@ def probe_model(
     started = time.monotonic()
     with explained(), scratch_folder(store.scratch_root, _NAME, "all") as scratch:
         opened = store.open()
-        log = read_labels(opened, Path(warehouse.mirror))
+        log = read_labels(opened, warehouse.mirror_folder)
         embedder = models.load_card().version
         names = read_categories(models.category_file).names
         found = labelled_vectors(opened, scratch, log, embedder, names)

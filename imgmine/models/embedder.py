@@ -4,7 +4,6 @@ What goes into the model is decided in `preprocessing`; where previews lie is th
 """
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from imgmine.cores import usable_cores
 from imgmine.in_order import in_order
 from imgmine.models.cards import VECTORS_CODE, ModelCard, ModelError, find_model, load_card
 from imgmine.models.kept_pictures import KeptPictures, Place, batches, wants_original
@@ -47,7 +47,7 @@ class Embedder:
         not there, or the model's inputs and outputs are not the card's.
         """
         self.card = card
-        self.threads = threads or _cores()
+        self.threads = threads or usable_cores()
         self._session, self.provider = open_session(card.model_path, providers)
         on_processor = self.provider is Provider.CPU
         self.batch = BATCH if on_processor else ACCELERATOR_BATCH
@@ -168,10 +168,3 @@ def embed_archive(
         if progress is not None:
             progress(done, len(places))
     return embeddings_table([place.blake2b for place in places], vectors)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
