@@ -35,6 +35,7 @@ def read_warc(
     *,
     wanted: frozenset[str] = RESPONSES,
     max_record_bytes: int = MAX_RECORD_BYTES,
+    needs_checksums: bool = False,
 ) -> Iterator[WarcRecord | Damage]:
     """Read a WARC file: its records of the `wanted` types, and every damage, in the order of the file.
 
@@ -45,12 +46,13 @@ def read_warc(
         stream: open at the file's first byte; it is only read, and need not seek.
         wanted: record types, in lower case.
         max_record_bytes: a record (or frame, or gzip member) that decodes to more is reported as Damage and not held.
+        needs_checksums: what has no checksum of its own is Damage too: zstd frames without one, and plain files.
     """
     window = Window(stream)
     dictionary = read_dictionary(window)
     if dictionary.error is not None:
         yield Damage(0, dictionary.end, dictionary.error)
-    decoder = FrameDecoder(dictionary.content)
+    decoder = FrameDecoder(dictionary.content, needs_checksums)
     yield from _read(window, dictionary.end, decoder, wanted, max_record_bytes)
 
 
@@ -115,6 +117,8 @@ def _read(
         yield from read_zstd(window, position, decoder, wanted, largest)
     elif kind == MEMBER_MAGIC:
         yield from assemble(read_members(window, position, largest), wanted, largest)
+    elif decoder.needs_checksums:
+        yield Damage(position, window.end - position, "a file that is not compressed, and has no checksums")
     else:
         yield from read_plain(window, position, wanted, largest)
 

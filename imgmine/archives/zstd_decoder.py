@@ -44,8 +44,12 @@ class _FrameSource:
 class FrameDecoder:
     """Decodes frames, with the file's dictionary where there is one. Not for several threads at once."""
 
-    def __init__(self, dictionary: bytes | None = None) -> None:
-        """Digest the dictionary, once for all frames. Raises BrokenFrame if it cannot be used."""
+    def __init__(self, dictionary: bytes | None = None, needs_checksums: bool = False) -> None:
+        """Digest the dictionary, once for all frames. Raises BrokenFrame if it cannot be used.
+
+        With `needs_checksums` a frame without one is a broken frame: nothing would tell whether its bytes are right.
+        """
+        self.needs_checksums = needs_checksums
         plain = zstandard.ZstdDecompressor()
         self._named = [plain]
         # A frame that names no dictionary may have been made with one all the same.
@@ -61,7 +65,11 @@ class FrameDecoder:
         self._unnamed = [plain, with_dictionary] if prepared.dict_id() else [with_dictionary, plain]
 
     def usual(self, header: FrameHeader) -> zstandard.ZstdDecompressor:
-        """Return what decodes nearly all frames with this header; for those that fail, there is `decode`."""
+        """Return what decodes nearly all frames with this header; for those that fail, there is `decode`.
+
+        Raises BrokenFrame for frames that may not be decoded at all.
+        """
+        self._check(header)
         return self._named[0] if header.dictionary_id else self._unnamed[0]
 
     def decode(self, window: Window, walk: FrameWalk, largest: int) -> bytes | bytearray:
@@ -72,6 +80,7 @@ class FrameDecoder:
             CutFrame: the file ends before the frame does.
             BrokenFrame: it does not decode, or its checksum differs.
         """
+        self._check(walk.header)
         walk.begin(window)
         size = walk.header.content_size
         if max(walk.least, size or 0) > largest:
@@ -101,6 +110,10 @@ class FrameDecoder:
                 if reader.read(len(prefix)) == prefix:
                     return True
         return False
+
+    def _check(self, header: FrameHeader) -> None:
+        if self.needs_checksums and not header.checksum_length:
+            raise BrokenFrame("a frame without a checksum")
 
     def _decoders(self, walk: FrameWalk) -> list[zstandard.ZstdDecompressor]:
         return self._named if walk.header.dictionary_id else self._unnamed

@@ -72,9 +72,9 @@ def _usual_records(
                 expected = bytes(buffer[begin : begin + HEADER_LENGTHS[buffer[begin + 4]]])
                 try:
                     header = parse_frame_header(expected)
+                    decompress = decoder.usual(header).decompress
                 except BrokenFrame:
                     return position
-                decompress = decoder.usual(header).decompress
                 checksum_length, largest_block = header.checksum_length, header.largest_block
             first = at = begin + header.length
             most = block = 0

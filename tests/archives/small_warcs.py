@@ -87,11 +87,13 @@ class Span:
     length: int
 
 
-def write_warc(path: Path, answers: Sequence[Answer], compression: Compression = "dictionary") -> list[Span]:
+def write_warc(
+    path: Path, answers: Sequence[Answer], compression: Compression = "dictionary", *, checksums: bool = True
+) -> list[Span]:
     """Write the answers, each in its own frame or member, and return where they lie."""
     dictionary = _DICTIONARY if compression == "dictionary" else None
     compressor = zstandard.ZstdCompressor(
-        level=3, dict_data=dictionary, write_checksum=True, write_content_size=False, write_dict_id=True
+        level=3, dict_data=dictionary, write_checksum=checksums, write_content_size=False, write_dict_id=True
     )
     compress = {
         "dictionary": compressor.compress,
