@@ -46,7 +46,8 @@ _LARGEST_DICTIONARY = 64 << 20
 class Selected:
     """An archive's extraction, and what it took: `bytes_read` of `bytes_in_all`, in `requests` for byte ranges.
 
-    `reason` says why the whole archive was read, where it was.
+    `reason` says why the whole archive was read, where it was. `gaps` is how many stretches of at most
+    `UNLISTED_BYTES` were neither read nor in the index: requests as a rule, but a record could be in one.
     """
 
     extraction: Extraction
@@ -54,6 +55,7 @@ class Selected:
     bytes_in_all: int
     requests: int
     reason: str = ""
+    gaps: int = 0
 
 
 def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, known: Collection[bytes] = ()) -> str:
@@ -149,7 +151,7 @@ class SelectedWarc:
     def _read_span(self, stream: RemoteStream, dictionary: bytes, start: int, end: int) -> Iterator[WarcRecord]:
         span = cast(BinaryIO, _Span(dictionary, stream, end - start))
         missing = {entry.offset for entry in self._plan.entries if start <= entry.offset < end}
-        for found in read_warc(span):
+        for found in read_warc(span, needs_checksums=True):
             offset = found.offset - len(dictionary) + start
             if isinstance(found, Damage):
                 raise IndexUnusable(f"{self._remote}: {found.reason}, at byte {offset:,}, which the CDX does not say.")
@@ -277,4 +279,5 @@ def extract_selected(
     read = sum((file.size or 0) if (plan := plans[file.name]) is None else plan.bytes for file in item.warcs)
     requests = sum(1 if plan is None else len(plan.spans) for plan in plans.values())
     reason = "" if any(plans.values()) else f"more than {LARGEST_SHARE:.0%} of each file is wanted"
-    return Selected(extraction, read, item.warc_bytes, requests, reason)
+    gaps = sum(plan.gaps for plan in plans.values() if plan is not None)
+    return Selected(extraction, read, item.warc_bytes, requests, reason, gaps)

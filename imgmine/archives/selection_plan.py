@@ -16,8 +16,8 @@ REQUEST_BYTES = 64 << 10
 # Where more of a file than this is to be read, it is read whole: then its MD5 can be checked.
 LARGEST_SHARE = 0.6
 # Between two records of the index lie a request and a crawler's note, of some hundred bytes. Where there is more, the
-# index may have left records out, and nothing may be lost for that.
-UNLISTED_BYTES = 16 << 10
+# index may have left records out, and nothing may be lost for that. A record so small that it fits is not seen.
+UNLISTED_BYTES = 2 << 10
 
 # Formats whose records carry checksums of their own.
 _CHECKSUMMED = frozenset({"Web ARChive ZST", "Web ARChive GZ"})
@@ -29,10 +29,14 @@ FindKnown = Callable[[Collection[bytes]], Mapping[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be read of one WARC file: `spans` of bytes, in order; `entries` are all that its index lists."""
+    """What is to be read of one WARC file: `spans` of bytes, in order; `entries` are all that its index lists.
+
+    `gaps` is how many stretches of at most `UNLISTED_BYTES`, after its beginning, are neither read nor in the index.
+    """
 
     spans: tuple[Span, ...]
     entries: tuple[CdxEntry, ...]
+    gaps: int = 0
 
     @property
     def bytes(self) -> int:
@@ -93,12 +97,19 @@ def make_plan(entries: Sequence[CdxEntry], size: int, request_bytes: int) -> Pla
     if end > size:
         raise IndexUnusable(f"The CDX has a record up to byte {end:,} of a file of {size:,}.")
     spans: list[Span] = []
-    for start, until in _wanted_spans(entries, size):
+    for start, until in _wanted_spans(entries, gaps := list(_gaps(entries, size))):
         if spans and start - spans[-1][1] <= request_bytes:
             spans[-1] = spans[-1][0], max(until, spans[-1][1])
         else:
             spans.append((start, until))
-    plan = Plan(tuple(spans), tuple(entries))
+    read = iter([*spans, (size, size)])
+    span = next(read)
+    unread = 0
+    for start, until in gaps:
+        while span[1] < until:
+            span = next(read)
+        unread += 0 < start < span[0]  # the beginning has the dictionary
+    plan = Plan(tuple(spans), tuple(entries), unread)
     return plan if plan.bytes <= LARGEST_SHARE * size else None
 
 
@@ -111,14 +122,18 @@ def plan_archive(item: Item, entries: Mapping[str, Sequence[CdxEntry]]) -> dict[
     return plans
 
 
-def _wanted_spans(entries: Sequence[CdxEntry], size: int) -> Iterator[Span]:
-    """Yield, by their beginnings, the records that are wanted and the larger stretches that no entry accounts for."""
+def _gaps(entries: Sequence[CdxEntry], size: int) -> Iterator[Span]:
+    """Yield, in order, the stretches that no entry accounts for."""
     end = 0
     for entry in entries:
-        if entry.offset - end > UNLISTED_BYTES:
+        if entry.offset > end:
             yield end, entry.offset
-        if is_wanted(entry):
-            yield entry.offset, entry.offset + entry.length
         end = max(end, entry.offset + entry.length)
-    if size - end > UNLISTED_BYTES:
+    if size > end:
         yield end, size
+
+
+def _wanted_spans(entries: Sequence[CdxEntry], gaps: Sequence[Span]) -> list[Span]:
+    """Return, by their beginnings, the records that are wanted and the larger gaps."""
+    wanted = [(entry.offset, entry.offset + entry.length) for entry in entries if is_wanted(entry)]
+    return sorted([*wanted, *(gap for gap in gaps if gap[1] - gap[0] > UNLISTED_BYTES)])

@@ -53,7 +53,7 @@ def test_only_what_is_known_to_be_no_original_is_left_out(found, wanted):
     assert is_wanted(found) is wanted
 
 
-@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 100), st.booleans()), max_size=5), st.integers(0, 100))
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20), st.booleans()), max_size=5), st.integers(0, 10))
 def test_a_plan_reads_each_wanted_record_once_and_joins_over_cheap_gaps(laid, request):
     entries, at = [], 0
     for gap, length, wanted in laid:
@@ -76,12 +76,13 @@ def test_a_file_of_which_most_is_wanted_is_read_whole():
 
 
 def test_bytes_that_no_record_of_the_index_has_are_read_where_they_are_many():
-    few, many = 16 << 10, (16 << 10) + 1
+    few, many = 2 << 10, (2 << 10) + 1
     copies = [entry(many, 10, COPY), entry(many + 10 + few, 10, COPY), entry(many + 20 + few + many, 10**6, COPY)]
     end = copies[-1].offset + copies[-1].length
     plan = make_plan(copies, end, request_bytes=100)
     assert plan is not None
     assert plan.spans == ((0, many), (many + 20 + few, many + 20 + few + many))
+    assert plan.gaps == 1
     plan = make_plan(copies, end + many, request_bytes=100)
     assert plan is not None
     assert plan.spans[-1] == (end, end + many)
@@ -273,8 +274,11 @@ def digest_told(payload, telling):
     }[telling]
 
 
-def put_archive(root, identifier, publicdate, originals):
-    """Write an item of two WARC files, with a CDX; `originals` are (id, extension, payload, telling, listed)."""
+def put_archive(root, identifier, publicdate, originals, checksums=True, unlisted=()):
+    """Write an item of two WARC files, with a CDX; `originals` are (id, extension, payload, telling, listed).
+
+    `unlisted` are answers at the end of the first file that the CDX does not have.
+    """
     folder = root / identifier
     folder.mkdir(parents=True)
     lines, listed = [], []
@@ -283,7 +287,12 @@ def put_archive(root, identifier, publicdate, originals):
         answers = [copy, *(Answer(f"https://i.imgur.com/{key}.{ext}", PAYLOADS[at]) for key, ext, at, _, _ in some)]
         digests = ["-", *(digest_told(PAYLOADS[at], telling) for _, _, at, telling, _ in some)]
         is_listed = [True, *(listed for *_, listed in some)]
-        spans = write_warc(folder / name, answers)
+        after = [Answer(PAGE, COPY_BODY), *unlisted] if name == "a.warc.zst" and unlisted else []
+        if after:
+            digests.append("-")
+            is_listed.append(True)
+        spans = write_warc(folder / name, [*answers, *after], checksums=checksums)[: len(digests)]
+        answers += after[:1]
         for answer, span, digest, is_in in zip(answers, spans, digests, is_listed, strict=True):
             where = f"{span.length} {span.offset} {name}"
             line = f"- 20230501120000 {answer.url} image/png 200 {digest} - - {where}\n"
@@ -378,3 +387,44 @@ def test_a_record_that_no_index_lists_of_an_id_left_out_leads_to_a_full_read(int
     )
     assert "that the CDX does not have" in said[0]
     assert found.extraction.counts["kept"] == found.extraction.counts["lesser_copy"] == 1
+
+
+def selected_and_whole(internet_archive, decoders, scratch, **how):
+    """Return what is selected of an archive, what was said meanwhile, and the extraction of all of it."""
+    name = f"archive-{next(COUNT):05d}"
+    folder = put_archive(internet_archive.root, name, "2023-05-01 00:00:00", [SAME], **how)
+    (scratch / "whole").mkdir()
+    warcs = [(path.name, path) for path in folder.glob("*.zst")]
+    whole = extract_archive(name, warcs, scratch / "whole", decoders=decoders)
+    client = ArchiveOrg(internet_archive.url)
+    said = []
+    found = extract_selected(client, client.item(name), scratch / "s", decoders=decoders, on_wrong=said.append)
+    return found, said, whole
+
+
+def test_a_frame_without_a_checksum_leads_to_a_full_read(internet_archive, decoders, tmp_path):
+    found, said, whole = selected_and_whole(internet_archive, decoders, tmp_path, checksums=False)
+    assert "without a checksum" in said[0]
+    assert found.bytes_read == found.bytes_in_all
+    assert_same(found.extraction, whole)
+
+
+@pytest.mark.parametrize("size", [2_500, 9_000, 16_000])
+def test_no_row_of_a_record_that_no_index_lists_is_lost(internet_archive, decoders, tmp_path, size):
+    small = Answer("https://i.imgur.com/zzzzz.png", png(Random(size).randbytes(size), size + 20))
+    found, said, whole = selected_and_whole(internet_archive, decoders, tmp_path, unlisted=[small])
+    assert said == []
+    rows = {(row["warc_file"], row["warc_offset"]): row for row in found.extraction.records.to_pylist()}
+    for full in whole.records.to_pylist():
+        row = rows.pop((full["warc_file"], full["warc_offset"]))
+        assert row == full or row["decision"] == "not_fetched"
+    assert rows == {}
+    assert found.extraction.counts["kept"] == 2
+    assert found.gaps == 0
+
+
+def test_what_is_neither_read_nor_listed_is_counted(internet_archive, decoders, tmp_path):
+    tiny = Answer("https://i.imgur.com/zzzzz.png", b"", status=404)
+    found, _, whole = selected_and_whole(internet_archive, decoders, tmp_path, unlisted=[tiny])
+    assert found.extraction.records.num_rows == whole.records.num_rows - 1
+    assert found.gaps == 1
