@@ -36,7 +36,7 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
     from imgmine.scratch import scratch_folder
     from imgmine_assets.dead_runs import end_dead_runs
     from imgmine_assets.instance import open_instance
-    from imgmine_assets.partitions import archives as partitions
+    from imgmine_assets.partitions import ARCHIVES
     from imgmine_assets.under_way import run_under_way
 
     _check_names(archives)
@@ -47,7 +47,7 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
     progress = _Progress()
     with open_instance(settings) as instance, scratch_folder(settings.scratch, "doctor", "all") as scratch:
         end_dead_runs(instance)
-        known = set(instance.get_dynamic_partitions(partitions.name or ""))
+        known = set(instance.get_dynamic_partitions(ARCHIVES))
         chosen = sorted(set(archives) or known | archives_to_see(store, places))
 
         def is_busy(archive: str) -> bool:
@@ -95,16 +95,15 @@ def remove(archives: Sequence[str], yes: bool) -> None:
     """Remove archives: their partitions, tables, shards, and what was fetched of them. Releases stay as they are."""
     from imgmine.dataset.removing import data_of, remove_archive
     from imgmine_assets.instance import open_instance
-    from imgmine_assets.partitions import archives as partitions
+    from imgmine_assets.partitions import ARCHIVES
 
     _check_names(archives)
     settings, store, places = _opened()
     store.check()
     with open_instance(settings) as instance:
-        name = partitions.name or ""
         for archive in dict.fromkeys(archives):
             data = data_of(store, places, archive)
-            is_known = instance.has_dynamic_partition(name, archive)
+            is_known = instance.has_dynamic_partition(ARCHIVES, archive)
             if not is_known and not any(data):
                 raise click.UsageError(f"{archive} is no partition, and there is no data of it.")
             _refuse_if_under_way(instance, archive)
@@ -115,7 +114,7 @@ def remove(archives: Sequence[str], yes: bool) -> None:
             click.confirm("Remove all this?", abort=True)
         for archive in dict.fromkeys(archives):
             # No run of it can be launched from here on.
-            instance.delete_dynamic_partition(name, archive)
+            instance.delete_dynamic_partition(ARCHIVES, archive)
             _refuse_if_under_way(instance, archive)
             removed = remove_archive(store, places, archive)
             click.echo(f"{archive}: removed, {len(removed.objects)} objects, {readable_bytes(removed.size)}")

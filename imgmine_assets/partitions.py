@@ -6,8 +6,9 @@ import dagster as dg
 
 from imgmine.dataset.ownership_parts import PREFIXES
 
-archives = dg.DynamicPartitionsDefinition(name="archives")
-versions = dg.DynamicPartitionsDefinition(name="versions")
+ARCHIVES, VERSIONS = "archives", "versions"
+archives = dg.DynamicPartitionsDefinition(name=ARCHIVES)
+versions = dg.DynamicPartitionsDefinition(name=VERSIONS)
 first_digits = dg.StaticPartitionsDefinition(list(PREFIXES))
 
 # One call builds one SQL statement with a variable for each key, and a stock SQLite refuses very long ones.
@@ -16,9 +17,8 @@ KEYS_A_CALL = 2_000
 
 def add_archives(instance: dg.DagsterInstance, identifiers: Sequence[str]) -> list[str]:
     """Add those identifiers that are not partitions yet, in bulk, and return them in the order given."""
-    assert archives.name is not None
-    known = set(instance.get_dynamic_partitions(archives.name))
+    known = set(instance.get_dynamic_partitions(ARCHIVES))
     new = [identifier for identifier in dict.fromkeys(identifiers) if identifier not in known]
     for start in range(0, len(new), KEYS_A_CALL):
-        instance.add_dynamic_partitions(archives.name, new[start : start + KEYS_A_CALL])
+        instance.add_dynamic_partitions(ARCHIVES, new[start : start + KEYS_A_CALL])
     return new

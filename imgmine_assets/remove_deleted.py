@@ -9,7 +9,7 @@ from imgmine.places import Places
 from imgmine_assets.amounts import readable_bytes
 from imgmine_assets.dead_runs import end_dead_runs
 from imgmine_assets.failures import explained
-from imgmine_assets.partitions import archives as partitions
+from imgmine_assets.partitions import ARCHIVES
 from imgmine_assets.under_way import run_under_way
 from resources.archive_org import ArchiveOrgResource
 from resources.store import StoreResource
@@ -29,14 +29,13 @@ def remove_data(
 
     Fails where a run of one waits or is at work, once the others are removed.
     """
-    assert partitions.name is not None
     places = Places(store.scratch_root, Path(archive_org.cache))
     busy = []
     end_dead_runs(context.instance)
     with explained():
         opened = store.open()
         for archive in config.archives:
-            if context.instance.has_dynamic_partition(partitions.name, archive):
+            if context.instance.has_dynamic_partition(ARCHIVES, archive):
                 context.log.info(f"{archive} is a partition again, and stays")
             elif run_under_way(context.instance, archive) is not None:
                 busy.append(archive)

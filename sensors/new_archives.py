@@ -12,7 +12,7 @@ import dagster as dg
 
 from imgmine.archives.archive_org import FoundItem
 from imgmine_assets.jobs import mine_archive
-from imgmine_assets.partitions import KEYS_A_CALL, archives
+from imgmine_assets.partitions import ARCHIVES, KEYS_A_CALL, archives
 from resources.archive_org import ArchiveOrgResource
 
 # An item can show up in the Internet Archive's index some time after its publicdate.
@@ -87,10 +87,9 @@ def build_new_archives(runs_a_tick: int) -> dg.SensorDefinition:
         ),
     )
     def new_archives(context: dg.SensorEvaluationContext, archive_org: ArchiveOrgResource) -> dg.SensorResult:
-        assert archives.name is not None
         cursor = Cursor.parse(context.cursor)
         found = archive_org.items_since(cursor.search_from)
-        partitions = list(context.instance.get_dynamic_partitions(archives.name))
+        partitions = list(context.instance.get_dynamic_partitions(ARCHIVES))
         new = new_identifiers(found, partitions)
 
         def has_run(archive: str) -> bool:

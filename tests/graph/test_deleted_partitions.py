@@ -12,7 +12,7 @@ from imgmine.settings import Settings, load_settings
 from imgmine.store.local import LocalStore
 from imgmine_assets.definitions import build_defs, build_resources
 from imgmine_assets.instance import open_instance
-from imgmine_assets.partitions import add_archives, archives
+from imgmine_assets.partitions import ARCHIVES, add_archives
 from sensors.deleted_partitions import deleted_partitions
 from tests.dataset.small_store import Entry
 from tests.dataset.takedown.stored import put_stored
@@ -28,7 +28,7 @@ class Place:
 
     def delete(self, archive: str) -> None:
         """Do what the UI's "Delete partitions" does."""
-        self.instance.delete_dynamic_partition(archives.name or "", archive)
+        self.instance.delete_dynamic_partition(ARCHIVES, archive)
 
     def tick(self, cursor: str | None = None) -> tuple[list[str], str | None]:
         """Return which archives are to be removed, and the cursor."""

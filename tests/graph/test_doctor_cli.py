@@ -11,7 +11,7 @@ from imgmine.settings import load_settings
 from imgmine.store.local import LocalStore
 from imgmine_assets.cli import main
 from imgmine_assets.instance import open_instance
-from imgmine_assets.partitions import add_archives, archives
+from imgmine_assets.partitions import ARCHIVES, add_archives
 from tests.dataset.small_store import Entry
 from tests.dataset.takedown.stored import contents, put_stored
 from tests.graph.conftest import MinedDemo
@@ -48,7 +48,7 @@ def begin_run(archive: str) -> None:
 
 def partitions() -> set[str]:
     with open_instance(load_settings()) as instance:
-        return set(instance.get_dynamic_partitions(archives.name or ""))
+        return set(instance.get_dynamic_partitions(ARCHIVES))
 
 
 def test_what_was_mined_is_sound_to_the_last_byte(mined: MinedDemo, tmp_path: Path) -> None:
