@@ -1,6 +1,6 @@
 """What the statistics cost: a synthetic store, its warehouse, dbt's reports, and the time to read each of them.
 
-python bench/statistics.py --archives 200
+python bench/reports.py --archives 200
 
 An archive has 24,734 files as the collection's do on average, twice as many records, a still for every 30th file, and a
 fifth of its files from earlier archives; seed 0. Vectors are left out: no report reads them.
