@@ -23,8 +23,10 @@ from sklearn.mixture import GaussianMixture
 from imgmine.demo.photographs import photograph_size, reference_photographs
 from imgmine.demo.pictures_drawn import draw, draw_meme
 from imgmine.images.previews import preview_jpeg, reduced
-from imgmine.models.anomaly_fit import FitSettings, deal_rows, fit_anomaly_model
+from imgmine.models.anomaly_fit import FitSettings, ReferenceTooSmall, deal_rows, fit_anomaly_model
+from imgmine.models.detectors.base import DetectorError
 from imgmine.models.detectors.density import Density
+from imgmine.models.detectors.kinds import GMM, NAMES
 from imgmine.models.embedder import load_embedder
 from imgmine.models.gmm_fit import MixtureChoices
 
@@ -124,9 +126,7 @@ def detectors(reference: np.ndarray, groups: np.ndarray, seed: int, most: int) -
         model = fit_anomaly_model(reference, "bench", settings, groups=groups)
         return model.score, model.calibration.score_at(5), model.detector
 
-    dealt = deal_rows(len(reference), seed, groups)
-    held_out = reference[dealt.calibration]
-    rows = reference[np.sort(np.concatenate([dealt.training, dealt.validation]))].astype(np.float64)
+    held_out = reference[deal_rows(len(reference), seed, groups).calibration]
     score, threshold, density = fitted("gmm")
     assert isinstance(density, Density)
     yield "gmm, the default", score, threshold
@@ -139,12 +139,16 @@ def detectors(reference: np.ndarray, groups: np.ndarray, seed: int, most: int) -
     for dimensions in (number for number in (2, 4, 8, 16, 32, 64, 128) if number <= most):
         for components in (1, 4):
             choices = MixtureChoices(components=(components,), dimensions=(dimensions,), covariance_types=("full",))
-            score, threshold, _ = fitted("gmm", choices)
-            yield f"gmm, {components} full in {dimensions} dimensions", score, threshold
-    for name in ("mahalanobis", "knn"):
-        score, threshold, _ = fitted(name)
+            with suppress(ReferenceTooSmall):
+                score, threshold, _ = fitted("gmm", choices)
+                yield f"gmm, {components} full in {dimensions} dimensions", score, threshold
+    for name in (name for name in NAMES if name != GMM):
+        try:
+            score, threshold, _ = fitted(name)
+        except DetectorError as error:
+            print(f"({name} is left out: {error})")
+            continue
         yield name, score, threshold
-    yield from pyod_detectors(rows, held_out, seed)
 
 
 def inside(name: str, density: Density, held_out: np.ndarray) -> Iterator[tuple[str, Score, float]]:
@@ -158,27 +162,6 @@ def inside(name: str, density: Density, held_out: np.ndarray) -> Iterator[tuple[
         return alone.score(subspace.points(vectors.astype(np.float64)))
 
     yield name, score, float(np.quantile(score(held_out), 0.05))
-
-
-def pyod_detectors(rows: np.ndarray, held_out: np.ndarray, seed: int) -> Iterator[tuple[str, Score, float]]:
-    """Yield PyOD's. ECOD and COPOD score a picture by those that are scored with it, which imgmine does not offer."""
-    try:
-        from pyod.models.copod import COPOD
-        from pyod.models.ecod import ECOD
-        from pyod.models.hbos import HBOS
-        from pyod.models.iforest import IForest
-        from pyod.models.lof import LOF
-        from pyod.models.ocsvm import OCSVM
-    except ModuleNotFoundError as error:
-        print(f"({error.name} is not installed: PyOD's detectors are left out)")
-        return
-    for model in (IForest(random_state=seed), LOF(), OCSVM(), HBOS(), ECOD(), COPOD()):
-        model.fit(rows)
-
-        def score(vectors: np.ndarray, model: object = model) -> np.ndarray:
-            return -np.asarray(model.decision_function(vectors.astype(np.float64)))  # type: ignore[attr-defined]
-
-        yield f"pyod {type(model).__name__}", score, float(np.quantile(score(held_out), 0.05))
 
 
 def evaluate(seed: int, crops: int, model: str, most: int) -> None:

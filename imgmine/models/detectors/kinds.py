@@ -15,16 +15,17 @@ from imgmine.models.detectors.pyod_models import MODELS, PyodModel, check_name
 
 GMM, MAHALANOBIS, KNN = "gmm", "mahalanobis", "knn"
 _PYOD = "pyod:"
+NAMES = (GMM, MAHALANOBIS, KNN, *(_PYOD + model for model in MODELS))
+"""All that can be chosen."""
 
 
 def check_detector(name: str) -> None:
     """Raise `DetectorError` where there is no detector of this name."""
     if name.startswith(_PYOD):
         check_name(name.removeprefix(_PYOD))
-    elif name not in (GMM, MAHALANOBIS, KNN):
+    elif name not in NAMES:
         raise DetectorError(
-            f"There is no such detector; there are {GMM}, {MAHALANOBIS}, {KNN}, and with PyOD "
-            f"{', '.join(_PYOD + model for model in MODELS)}."
+            f"There is no such detector; there are {', '.join(NAMES)}, the last {len(MODELS)} with PyOD."
         )
 
 
