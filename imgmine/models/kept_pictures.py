@@ -84,14 +84,18 @@ class KeptPictures:
 
         Raises `PreviewError` that names the archive and the image.
         """
-        if not place.original or self._originals is None:
-            return self._decoded(place, self._read_preview, least)
-        with self._large if place.pixels > _MANY_PIXELS else nullcontext():
-            return self._decoded(place, self._originals.read, least)
+        return self.take(place, lambda data: read_picture(data, least))
 
-    def _decoded(self, place: Place, read: ReadRange, least: int | None) -> Image.Image:
+    def take(self, place: Place, use: Callable[[bytes], _Result]) -> _Result:
+        """Return what `use` makes of the encoded picture. Its `UnreadablePicture` becomes a `PreviewError`."""
+        if not place.original or self._originals is None:
+            return self._taken(place, self._read_preview, use)
+        with self._large if place.pixels > _MANY_PIXELS else nullcontext():
+            return self._taken(place, self._originals.read, use)
+
+    def _taken(self, place: Place, read: ReadRange, use: Callable[[bytes], _Result]) -> _Result:
         try:
-            return read_picture(read(place.shard, place.offset, place.size), least)
+            return use(read(place.shard, place.offset, place.size))
         except UnreadablePicture as error:
             what, again = ("original", "unique_files and images") if place.original else ("preview", "images")
             raise PreviewError(

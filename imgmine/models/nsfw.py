@@ -5,7 +5,7 @@ The package is optional, its weights are in its wheel. Which pictures a page may
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.cores import usable_cores
-from imgmine.decisions import ImageDecision, NsfwDecision
+from imgmine.decisions import NsfwDecision
 from imgmine.errors import ImgmineError
 from imgmine.models.cards import ModelError, file_sha256
-from imgmine.models.embedder import PreviewError, ReadRange
-from imgmine.models.preprocessing import UnreadablePicture, read_picture
+from imgmine.models.kept_pictures import KeptPictures, ReadRange, batches
+from imgmine.models.preprocessing import read_picture
 from imgmine.models.providers import Provider, open_session
 from imgmine.store.tables import DIGEST, NSFW_SCORES
 
@@ -109,30 +109,15 @@ def score_archive(
     `images` is the archive's `images` table. Raises `PreviewError` that names the archive and the image; an archive
     without images gives an empty table. `progress(done, total)` is told the images scored so far.
     """
-    columns = ["blake2b", "preview_shard", "preview_offset", "preview_size"]
-    kept = images.filter(pc.equal(images["decision"], ImageDecision.KEPT.value)).select(columns)
-    # In the order of their bytes, so that the shards are read from end to end.
-    rows = kept.sort_by([("preview_shard", "ascending"), ("preview_offset", "ascending")]).to_pylist()
-
-    def score(row: dict[str, Any]) -> float:
-        shard, offset, size = row["preview_shard"], row["preview_offset"], row["preview_size"]
-        try:
-            return model.probability(read_preview(shard, offset, size))
-        except UnreadablePicture as error:
-            raise PreviewError(
-                f"{archive}: the preview of {row['blake2b'].hex()} ({shard}, {size} bytes from {offset}) is damaged: "
-                f"{error}. Materialize this archive's images again."
-            ) from error
-
+    pictures = KeptPictures(archive, images, read_preview)
     found: list[float] = []
     with ThreadPoolExecutor(model.threads, thread_name_prefix="nsfw") as pool:
-        for part in _parts(rows):
-            found += pool.map(score, part)
+        for part in batches(pictures.places, _AT_ONCE):
+            found += pool.map(lambda place: pictures.take(place, model.probability), part)
             if progress is not None:
-                progress(len(found), len(rows))
-    scored = pa.table(
-        {"blake2b": pa.array([row["blake2b"] for row in rows], DIGEST), "probability": pa.array(found, pa.float32())}
-    ).sort_by("blake2b")
+                progress(len(found), len(pictures.places))
+    keys = pa.array([place.blake2b for place in pictures.places], DIGEST)
+    scored = pa.table({"blake2b": keys, "probability": pa.array(found, pa.float32())}).sort_by("blake2b")
     return decide(scored, threshold)
 
 
@@ -143,10 +128,6 @@ def decide(scores: pa.Table, threshold: float) -> pa.Table:
     hidden = pc.greater_equal(probabilities, pa.scalar(threshold, pa.float32()))
     decisions = pc.if_else(hidden, NsfwDecision.HIDDEN.value, NsfwDecision.SHOWN.value)
     return pa.Table.from_arrays([scores["blake2b"].combine_chunks(), probabilities, decisions], schema=NSFW_SCORES)
-
-
-def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
 
 
 def _weights() -> Path:
