@@ -8,7 +8,8 @@ import dagster as dg
 from imgmine.images.previews import SHORT_SIDE
 from imgmine.models import embedder as stage
 from imgmine.models.cards import CARD_FILE, ModelError, find_model, read_card
-from imgmine.models.embedder import Embedder, Originals
+from imgmine.models.embedder import Embedder
+from imgmine.models.kept_pictures import Originals
 from imgmine.models.vectors import dimension_of, embedder_of, invalid_rows, vectors_of
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store

@@ -17,10 +17,7 @@ from PIL import Image
 from imgmine.cores import usable_cores
 from imgmine.in_order import in_order
 from imgmine.models.cards import VECTORS_CODE, ModelCard, ModelError, find_model, load_card
-from imgmine.models.kept_pictures import KeptPictures, Place, batches, wants_original
-from imgmine.models.kept_pictures import Originals as Originals
-from imgmine.models.kept_pictures import PreviewError as PreviewError
-from imgmine.models.kept_pictures import ReadRange as ReadRange
+from imgmine.models.kept_pictures import KeptPictures, Originals, Place, ReadRange, batches, wants_original
 from imgmine.models.preprocessing import preprocess, read_picture
 from imgmine.models.providers import Provider, open_session
 from imgmine.models.vectors import embeddings_table, normalise

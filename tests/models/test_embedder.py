@@ -12,7 +12,8 @@ import pytest
 
 from imgmine.decisions import ImageDecision
 from imgmine.models.cards import ModelError, find_model, load_card
-from imgmine.models.embedder import Embedder, Originals, PreviewError, embed_archive, load_embedder
+from imgmine.models.embedder import Embedder, embed_archive, load_embedder
+from imgmine.models.kept_pictures import Originals, PreviewError
 from imgmine.models.preprocessing import UnreadablePicture, read_picture
 from imgmine.models.vectors import NORM_TOLERANCE, dimension_of, invalid_rows, vectors_of
 from imgmine.store.tables import IMAGES, Provenance, embeddings_schema, to_parquet

