@@ -23,6 +23,7 @@ _HELD = 1 << 20
 _USUAL_HEAD = 4 << 10
 _TRAILER = b"\r\n\r\n"
 _FIRST_LINE = 16
+_NEWLINES = 256
 
 
 def read_plain(
@@ -119,7 +120,11 @@ def _next_record(window: Window, position: int) -> int:
 
 
 def _past_newlines(window: Window, position: int) -> int:
-    while window.need(position, 1) and bytes(window.view(position, 1)) in (b"\r", b"\n"):
-        position += 1
+    while window.need(position, 1):
+        some = bytes(window.view(position, _NEWLINES))
+        rest = some.lstrip(b"\r\n")
+        position += len(some) - len(rest)
         window.release(position)
+        if rest:
+            break
     return position
