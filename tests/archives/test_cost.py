@@ -173,3 +173,13 @@ def test_no_record_is_lost_among_very_many_damaged_ones(kind: Kind) -> None:
         broken[-9] ^= 1
         file.add_raw(bytes(broken))
     assert records_of(list(read_warc(io.BytesIO(file.data)))) == file.written
+
+
+def test_line_breaks_in_a_plain_file_are_passed_over_together() -> None:
+    file = WarcFile(Kind.PLAIN)
+    file.add(example(1))
+    file.add_raw(b"\r\n" * (1 << 19))
+    file.add(example(2))
+    found: list[object] = []
+    assert cpu_seconds(lambda: found.extend(read_warc(io.BytesIO(file.data)))) < 1
+    assert records_of(found) == file.written
