@@ -142,6 +142,21 @@ def test_processes_that_mirror_one_folder_at_once_do_not_disturb_each_other(stor
         }
 
 
+def test_an_upload_whose_body_never_comes_leaves_the_former_object(
+    s3_server: S3Server, store: S3Store, prefix: str
+) -> None:
+    store.put_bytes("table", b"former")
+    with cutting_proxy(s3_server.endpoint, sent=3_000, cuts=1_000) as endpoint:
+        cut = opened(s3_server, prefix, endpoint, attempts=1)
+        with pytest.raises(StoreError):
+            cut.put_bytes("table", bytes(200_000))
+        with pytest.raises(StoreError):
+            cut.put_new("entry", bytes(200_000))
+    time.sleep(0.5)  # until the server has seen the end of it
+    assert store.get_bytes("table") == b"former"
+    assert store.stat("entry") is None
+
+
 def uses(store: Store, folder: Path) -> list[Callable[[], object]]:
     big = folder / "big"
     big.write_bytes(bytes(2 * PART))
