@@ -95,7 +95,7 @@ def broken(contents: Contents, versions: Sequence[Contents]) -> list[str]:
         elif not any(version.get(key) == data for version in versions):
             found.append(f"{key} is of none of the versions")
     for key, data in contents.items():
-        if key.endswith(".parquet"):
+        if key.endswith(".parquet") and any(version.get(key) == data for version in versions):
             found += [f"{key}: {problem}" for problem in _broken_rows(key, data, contents)]
     return found
 
