@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from imgmine_assets.dataset import dataset
-from imgmine_assets.partitions import archives
+from imgmine_assets.partitions import ARCHIVES
 
 # Each reason is read from its run's event log.
 _REASONS_SHOWN = 100
@@ -34,8 +34,7 @@ def left_failed(runs: Sequence[dg.DagsterRun]) -> dict[str, dg.DagsterRun]:
 
 def known_archives(instance: dg.DagsterInstance) -> set[str]:
     """Return the names of all archives."""
-    assert archives.name is not None
-    return set(instance.get_dynamic_partitions(archives.name))
+    return set(instance.get_dynamic_partitions(ARCHIVES))
 
 
 def failed_archives(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:

@@ -20,7 +20,7 @@ from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
 from imgmine_assets.near_duplicates import near_duplicates
 from imgmine_assets.nsfw_scores import nsfw_scores
-from imgmine_assets.partitions import versions
+from imgmine_assets.partitions import VERSIONS, versions
 from imgmine_assets.probe_scores import probe_scores
 from imgmine_assets.progress import log_progress
 from imgmine_assets.watermark_scores import watermark_scores
@@ -38,9 +38,8 @@ def recipe_key(version: str) -> str:
 
 def register(store: Store, instance: dg.DagsterInstance, version: str, recipe: Recipe) -> None:
     """Make a version a partition that can be materialized: its recipe goes into the store."""
-    assert versions.name is not None
     store.put_bytes(recipe_key(version), recipe.canonical().encode())
-    instance.add_dynamic_partitions(versions.name, [version])
+    instance.add_dynamic_partitions(VERSIONS, [version])
 
 
 @dg.asset(

@@ -224,8 +224,12 @@ def _extract(
         find_known = earlier.by_sha1 if earlier is not None else None
         chosen = archive_org.extract_selected(item, scratch, context.log.warning, find_known, **how)
         read, total = readable_bytes(chosen.bytes_read), readable_bytes(chosen.bytes_in_all)
-        why = f"; {chosen.reason}" if chosen.reason else ""
-        context.log.info(f"{item.identifier}: {read} of {total} were read, in {chosen.requests} requests{why}")
+        told = [f"{item.identifier}: {read} of {total} were read, in {chosen.requests} requests"]
+        if chosen.reason:
+            told.append(chosen.reason)
+        if chosen.gaps:
+            told.append(f"{chosen.gaps} small gaps in the index were left out: requests, as a rule")
+        context.log.info("; ".join(told))
         return chosen.extraction, chosen.bytes_read
     if archive_org.mode is FetchMode.STREAM:
         return archive_org.extract_streamed(item, scratch, context.log.warning, **how), item.warc_bytes
