@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from tests.s3_server import s3_server
@@ -28,6 +29,6 @@ class _Scheduling(LoadFileScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> _Scheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling | None:
     """Tell xdist how to share out the tests, where it was asked to keep those of a file together."""
-    return _Scheduling(config) if config.getvalue("dist") == "loadfile" else None
+    return _Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
