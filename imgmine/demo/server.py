@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -244,8 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             cut = self._fault(FaultKind.CUT)
             body = body[: cut.after] if cut else body
-            self.wfile.write(body)
-            self._request.sent += len(body)
+            self._send(len(body), lambda: self.wfile.write(body))
             if cut:
                 self._cut()
 
@@ -319,6 +319,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(206, span[1] - span[0], {"Content-Type": "application/octet-stream", **headers})
             self._send_file(path, *span)
 
+    def _send(self, size: int, send: Callable[[], object]) -> None:
+        """Send so many bytes. They count from the beginning: who has received them all finds them counted."""
+        self._request.sent += size
+        try:
+            send()
+        except OSError:
+            self._request.sent -= size
+            raise
+
     def _send_file(self, path: Path, start: int, end: int) -> None:
         """Send bytes `start` to `end` of a file, with what is to go wrong on the way."""
         if self.command == "HEAD":
@@ -327,7 +336,7 @@ class _Handler(BaseHTTPRequestHandler):
         cut, stall, flip, throttle = (self._fault(kind) for kind in kinds)
         with path.open("rb") as stream:
             if not (cut or stall or flip or throttle):
-                self._request.sent += self.connection.sendfile(stream, start, end - start)
+                self._send(end - start, lambda: self.connection.sendfile(stream, start, end - start))
                 return
             stream.seek(start)
             block = _BLOCK if throttle is None else max(1, min(_BLOCK, int(throttle.rate / 20)))
@@ -347,9 +356,8 @@ class _Handler(BaseHTTPRequestHandler):
                 data = bytearray(stream.read(size))
                 if flip and position <= flip.after < position + size:
                     data[flip.after - position] ^= 0xFF
-                self.wfile.write(data)
+                self._send(size, partial(self.wfile.write, data))
                 position += size
-                self._request.sent += size
                 if throttle and throttle.shared:
                     self._archive.wait_for_link(size / throttle.rate)
                 elif throttle:
