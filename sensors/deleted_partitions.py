@@ -30,7 +30,7 @@ def no_partitions_any_more(instance: dg.DagsterInstance) -> set[str]:
 # Off until a person wants it: what it removes is gone.
 @dg.sensor(
     name="deleted_partitions",
-    job=remove_deleted,
+    job_name=remove_deleted.name,  # the job itself would have Dagster warn of a parameter that it gives to itself
     minimum_interval_seconds=60,
     description=(
         "Removes tables, shards and cached files of archives whose partition was deleted in the UI, as imgmine remove "

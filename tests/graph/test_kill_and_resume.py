@@ -27,11 +27,9 @@ from tests.graph.mined import NO_WATERMARKS, contents
 
 # Just before these happen a run is stopped, and killed: an audit event, and the path that it names.
 DECODING_BEGINS = ("subprocess.Popen", "*imgmine.images.worker*")
-SHARD_IS_WHOLE = ("os.rename", "*/store/files/*.tar")
 SHARDS_COME_EARLY = ("os.rename", "*/store/files/*/00003-*.tar")
 SHARDS_ARE_THERE = ("os.rename", "*/store/records/*.parquet")
 ONE_TABLE_IS_THERE = ("os.rename", "*/store/files/*.parquet")
-PREVIEWS_ARE_PACKED = ("open", "*/scratch/images/*/00000.tar")
 PREVIEWS_ARE_THERE = ("os.rename", "*/store/images/*.parquet")
 FORMER_SHARD_GOES = ("os.remove", "*/store/files/*.tar")
 
@@ -112,7 +110,7 @@ def judged(home: Home, _: Command) -> bool:
 _SEEN: dict[tuple[str, str], Callable[[Home, Command], bool]] = {
     DECODING_BEGINS: spooled,
     SHARDS_COME_EARLY: shards_without_table,
-    PREVIEWS_ARE_PACKED: judged,
+    PREVIEWS_ARE_THERE: judged,
 }
 
 
@@ -217,11 +215,9 @@ def asked_for(home: Home) -> list[str | None]:
     ("moment", "tables"),
     [
         pytest.param(DECODING_BEGINS, [], id="in the pass"),
-        pytest.param(SHARD_IS_WHOLE, [], id="before the first shard has its name"),
         pytest.param(SHARDS_COME_EARLY, [], id="while shards are put before the archive is read"),
         pytest.param(SHARDS_ARE_THERE, [], id="between shards and tables"),
         pytest.param(ONE_TABLE_IS_THERE, ["records"], id="between tables"),
-        pytest.param(PREVIEWS_ARE_PACKED, ["files", "records"], id="while previews are packed"),
         pytest.param(PREVIEWS_ARE_THERE, ["files", "records"], id="between previews and table"),
     ],
 )

@@ -32,7 +32,7 @@ def test_what_does_not_decode_has_a_crossed_cell() -> None:
 
 def test_a_sheet_is_always_small_enough_to_be_inlined() -> None:
     loud = encoded(noise((448, 448)), "JPEG")
-    for count, cell in ((1, 96), (40, 96), (150, 128)):
+    for count, cell in ((1, 96), (40, 96), (70, 128)):
         sheet = contact_sheet([(loud, "noise")] * count, cell=cell)
         assert len(sheet) <= MOST_BYTES
         opened(sheet)
