@@ -11,6 +11,7 @@ from imgmine.dataset import near_duplicates as stage
 from imgmine.dataset.near_groups import HOWS, NEAR_DUPLICATES
 from imgmine.dataset.near_samples import sampled_near_duplicates
 from imgmine.dataset.takedown_log import read_log
+from imgmine.dataset.warehouse import hide_blocked
 from imgmine.demo.photographs import reference_photographs
 from imgmine.scratch import scratch_folder
 from imgmine_assets import shown
@@ -54,6 +55,9 @@ def near_duplicates(
             threads=usable_cores(),
             on_progress=_progress(context),
         )
+        # The warehouse's view of the groups is made anew too: where there were none before, it has no row.
+        (views := scratch / "warehouse").mkdir()
+        hide_blocked(opened, warehouse.mirror_folder, views)
         samples = sampled_near_duplicates(opened, warehouse.mirror_folder, scratch)
     screen = models.screen()
     return dg.MaterializeResult(

@@ -74,8 +74,9 @@ def build_warehouse(store: Store, mirror_folder: Path, scratch: Path) -> Path:
 def hide_blocked(store: Store, mirror_folder: Path, scratch: Path) -> bool:
     """Publish the warehouse again with what the log of take-downs blocks now in no view, and in no table of rows.
 
-    What was counted is counted anew with the next statistics. Where another one is published meanwhile, it is done with
-    that one. Returns False where there is no warehouse yet.
+    The views are made anew, of the tables that are there now; what was counted is counted anew with the next
+    statistics. Where another warehouse is published meanwhile, it is done with that one. Returns False where there is
+    none yet.
     """
     while (published := store.stat(WAREHOUSE_KEY)) is not None:
         path = checkout_warehouse(store, scratch)

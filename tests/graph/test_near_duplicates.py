@@ -9,12 +9,18 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from imgmine.dataset.sketches import put_centre
+from imgmine.dataset.warehouse import build_warehouse, open_warehouse, publish_warehouse
 from imgmine.demo import copies
 from imgmine.demo.photographs import reference_photographs
 from imgmine.store.local import LocalStore
 from tests.dataset.pictured_store import embedder, pictured, put_pictures
 from tests.dataset.small_store import CAPTURED
 from tests.graph.mined import workplace
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def test_groups_are_published_and_some_are_shown(tmp_path: Path) -> None:
@@ -28,7 +34,10 @@ def test_groups_are_published_and_some_are_shown(tmp_path: Path) -> None:
         put_centre(store, embedder().version, np.stack([one.vector, other.vector]))
         put_pictures(store, "later", {"one": one}, CAPTURED + timedelta(days=1))
         put_pictures(store, "earlier", {"other": other}, CAPTURED)
+        publish_warehouse(store, build_warehouse(store, tmp_path / "mirror", made(tmp_path / "built")))
         assert work.run("find_near_duplicates").reason == ""
+        with open_warehouse(store, tmp_path / "opened") as warehouse:
+            assert warehouse.execute("SELECT count(*) FROM near_duplicates").fetchone() == (2,)
         event = work.instance.get_latest_materialization_event(dg.AssetKey("near_duplicates"))
         assert event is not None
         assert event.asset_materialization is not None
