@@ -75,23 +75,23 @@ class WatermarkDecision(StrEnum):
 
 # In words, for tables and reports: what is true of a record or file with this decision.
 RECORD_MEANINGS: Mapping[str, str] = {
-    RecordDecision.KEPT: "an original; its file is in the dataset",
-    RecordDecision.DUPLICATE: "the same bytes as a kept record",
-    RecordDecision.DOWNSCALED_COPY: "a smaller copy that the source made, by its URL",
-    RecordDecision.LESSER_COPY: "another format of a picture whose better original is kept",
+    RecordDecision.KEPT: "the first record of these bytes in the archive: its file is in the dataset",
+    RecordDecision.DUPLICATE: "the same bytes as a kept record of this archive",
+    RecordDecision.DOWNSCALED_COPY: "by its URL a smaller copy that the source made; only originals are kept",
+    RecordDecision.LESSER_COPY: "the archive has the same picture in a format that is preferred",
     RecordDecision.NO_MEDIA: "no picture or video, by its URL or its bytes",
-    RecordDecision.REDIRECT: "HTTP 3xx",
+    RecordDecision.REDIRECT: "HTTP 3xx: the server only pointed to another address",
     RecordDecision.ERROR_STATUS: "another HTTP status than 200",
     RecordDecision.REMOVED: "the source's picture for what it has removed, or a redirect to it",
-    RecordDecision.TRUNCATED: "the body is shorter than it should be",
+    RecordDecision.TRUNCATED: "the body is shorter than it should be: the connection was cut",
     RecordDecision.EMPTY: "HTTP 200 without a body",
-    RecordDecision.REVISIT: "the crawler had stored the same body before",
+    RecordDecision.REVISIT: "refers to an earlier record of the same payload, and holds no bytes",
     RecordDecision.BLOCKED: "taken down, or on a list of hashes",
-    RecordDecision.NOT_FETCHED: "not read: only a selection was wanted",
+    RecordDecision.NOT_FETCHED: "left out by selective reading: its bytes were not looked at",
     RecordDecision.DAMAGED: "bytes that no reader could make sense of",
 }
 IMAGE_MEANINGS: Mapping[str, str] = {
-    ImageDecision.KEPT: "passed the gate",
+    ImageDecision.KEPT: "loads whole, is RGB and large enough",
     ImageDecision.UNDECODABLE: "the decoder refused it",
     ImageDecision.TRUNCATED: "the picture ends early",
     ImageDecision.BOMB: "more than 89 megapixels by its header",

@@ -101,8 +101,8 @@ class ArchiveOrg:
             raise BadMetadata(f"{identifier}: the metadata read from IA is not an item's. Try again later.")
         return parse_item(identifier, metadata)
 
-    def items_since(self, collection: str, after: FoundItem | None = None, limit: int | None = None) -> list[FoundItem]:
-        """Return the collection's items that come after `after`, by publicdate and then identifier; at most `limit`.
+    def items_since(self, collection: str, after: FoundItem | None = None) -> list[FoundItem]:
+        """Return the collection's items that come after `after`, by publicdate and then identifier.
 
         `after` is the last item that the caller has dealt with. An item can show up in IA's index later than its
         publicdate says: whoever must have all of them looks back, with `FoundItem(some_days_earlier, "")`, and knows
@@ -127,10 +127,7 @@ class ArchiveOrg:
                     raise SearchFailed(
                         f"Searching {self.base_url} for {query!r}: {failure}. Try again later."
                     ) from None
-        items = sorted(found)
-        if after is not None:
-            items = [item for item in items if item > after]
-        return items if limit is None else items[:limit]
+        return sorted(item for item in found if after is None or item > after)
 
     def file_url(self, identifier: str, name: str) -> str:
         """Return where a file of an item is downloaded from (by way of a redirect to the machine that has it)."""

@@ -3,9 +3,8 @@
 What is said is collected by `explain`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from types import MappingProxyType
 
 from imgmine.dataset.explain import (
     Explanation,
@@ -19,42 +18,13 @@ from imgmine.dataset.explain import (
 )
 from imgmine.dataset.labels import Saying
 from imgmine.dataset.takedown_log import Entry
-from imgmine.decisions import JUDGEMENT_MEANINGS, ImageDecision, RecordDecision, ScoreDecision
-
-RECORD_RULES: Mapping[RecordDecision, str] = MappingProxyType(
-    {
-        RecordDecision.KEPT: "the first record of these bytes in the archive: they were kept",
-        RecordDecision.DUPLICATE: "the same bytes were kept already, from an earlier record of the archive",
-        RecordDecision.DOWNSCALED_COPY: "its URL is that of a scaled-down copy; only originals are kept",
-        RecordDecision.LESSER_COPY: "the archive has another original of the same media in a format that is preferred",
-        RecordDecision.NO_MEDIA: "not a picture or video: another kind of URL, or bytes that are none",
-        RecordDecision.REDIRECT: "the server only pointed to another address",
-        RecordDecision.ERROR_STATUS: "the server did not answer with status 200",
-        RecordDecision.REMOVED: 'the picture that says "removed" was served in its place',
-        RecordDecision.TRUNCATED: "the body is shorter than it should be: the connection was cut",
-        RecordDecision.EMPTY: "the body is empty",
-        RecordDecision.REVISIT: "it only refers to an earlier record with the same payload, and holds no bytes",
-        RecordDecision.BLOCKED: "a take-down or a hash list forbids to keep it",
-        RecordDecision.NOT_FETCHED: "selective reading left it out; its bytes were not looked at",
-        RecordDecision.DAMAGED: "no reader could make sense of its bytes",
-    }
-)
-IMAGE_RULES: Mapping[ImageDecision, str] = MappingProxyType(
-    {
-        ImageDecision.KEPT: "it loads whole, is RGB and large enough",
-        ImageDecision.UNDECODABLE: "it could not be decoded",
-        ImageDecision.TRUNCATED: "its data ends too early",
-        ImageDecision.BOMB: "it has more pixels than may be decoded safely",
-        ImageDecision.MODE: "its mode is not RGB",
-        ImageDecision.SIZE: "one of its sides is shorter than 128 pixels",
-        ImageDecision.BLOCKED: "a take-down or a hash list forbids to keep it",
-    }
-)
-SCORE_RULES: Mapping[ScoreDecision, str] = MappingProxyType(
-    {
-        ScoreDecision.KEPT: "usual enough among the reference images",
-        ScoreDecision.ANOMALOUS: "too unlike the reference images",
-    }
+from imgmine.decisions import (
+    IMAGE_MEANINGS,
+    JUDGEMENT_MEANINGS,
+    RECORD_MEANINGS,
+    SCORE_MEANINGS,
+    ImageDecision,
+    ScoreDecision,
 )
 
 
@@ -76,7 +46,7 @@ def short_answer(explanation: Explanation) -> str:
         answers = [_verdict(story) for story in explanation.pictures if not _has_still(story, explanation)]
         return " ".join(dict.fromkeys(answers))
     dropped = sorted({record.decision for record in explanation.records})
-    rules = "; ".join(f"{decision}: {RECORD_RULES[decision]}" for decision in dropped)
+    rules = "; ".join(f"{decision}: {RECORD_MEANINGS[decision]}" for decision in dropped)
     return f"Dropped before it was stored ({rules})."
 
 
@@ -156,7 +126,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
 
 
 def _record_lines(record: RecordStory) -> Iterator[str]:
-    yield f"{record.decision}: {RECORD_RULES[record.decision]}"
+    yield f"{record.decision}: {RECORD_MEANINGS[record.decision]}"
     facts = [
         ("url", record.url),
         ("captured", _time(record.captured_at)),
@@ -228,7 +198,7 @@ def _image_facts(image: ImageStory | None, file: FileStory) -> list[tuple[str, s
     if image.preview is not None:
         preview = f"{image.preview} offset {image.preview_offset} size {image.preview_size}"
     return [
-        ("gate", f"{image.decision}: {IMAGE_RULES[image.decision]}{detail}"),
+        ("gate", f"{image.decision}: {IMAGE_MEANINGS[image.decision]}{detail}"),
         ("image", ", ".join(part for part in (size, image.mode, image.format, frames) if part)),
         ("EXIF copyright", image.exif_copyright),
         ("preview", preview),
@@ -243,7 +213,7 @@ def _score_facts(score: ScoreStory | None, image: ImageStory | None) -> list[tup
     return [
         (
             "score",
-            f"{score.decision}: {SCORE_RULES[score.decision]} "
+            f"{score.decision}: {SCORE_MEANINGS[score.decision]} "
             f"(log-likelihood {score.log_likelihood:.2f}, percentile {score.percentile:.2f})",
         )
     ]

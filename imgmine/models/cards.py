@@ -221,22 +221,28 @@ def find_model(name_or_path: str | Path, models: Path | None = None) -> Path:
     name = str(name_or_path)
     if name in built_in_models():
         return _SHIPPED / name
-    if models is not None and "/" not in name and (models / name / CARD_FILE).is_file():
-        return models / name
-    folder = Path(name_or_path).expanduser()
-    if (folder / CARD_FILE).is_file():
-        return folder.resolve()
+    if (found := added_or_at(name, models)) is not None:
+        return found
     if name in shipped_models():
         raise ModelError(
             f"The weights of {name} do not come with imgmine, only its card. Put them beside it: "
             f"imgmine models add FILE.onnx --card {name} (docs/models.md has where to find them)."
         )
     added = sorted(card.parent.name for card in models.glob(f"[!.]*/{CARD_FILE}")) if models is not None else []
-    found = f"{folder} has no {CARD_FILE}" if folder.is_dir() else f"{folder} is not a folder"
+    folder = Path(name).expanduser()
+    lacking = f"{folder} has no {CARD_FILE}" if folder.is_dir() else f"{folder} is not a folder"
     raise ModelError(
         f"No model {name!r}: it is not built in ({', '.join(built_in_models())}), not among those that were added "
-        f"({', '.join(added) or 'none'}), and {found}. A model is a folder with {MODEL_FILE} and {CARD_FILE}."
+        f"({', '.join(added) or 'none'}), and {lacking}. A model is a folder with {MODEL_FILE} and {CARD_FILE}."
     )
+
+
+def added_or_at(name_or_path: str, models: Path | None) -> Path | None:
+    """Return the folder of a model of any kind: in the folder `models`, by name, or any other, by path."""
+    if models is not None and "/" not in name_or_path and (models / name_or_path / CARD_FILE).is_file():
+        return models / name_or_path
+    folder = Path(name_or_path).expanduser()
+    return folder.resolve() if (folder / CARD_FILE).is_file() else None
 
 
 def read_card(path: Path) -> ModelCard:
@@ -280,12 +286,18 @@ def load_card(folder: Path) -> ModelCard:
 
     Raises `ModelError` too where the ONNX file is absent or has another SHA-256.
     """
-    path = folder / CARD_FILE
-    card = read_card(path)
-    if card.sha256 is None:
-        raise ModelError(f"{path} lacks sha256: the SHA-256 of {MODEL_FILE}. `imgmine models add` writes it.")
-    check_file(card.model_path, card.sha256, card)
+    card = read_card(folder / CARD_FILE)
+    check_model_file(card)
     return card
+
+
+def check_model_file(card: OnnxCard) -> None:
+    """Raise `ModelError` where a card lacks the SHA-256 of its ONNX file; also for what `check_file` raises it."""
+    if card.sha256 is None:
+        raise ModelError(
+            f"{card.folder / CARD_FILE} lacks sha256: the SHA-256 of {MODEL_FILE}. `imgmine models add` writes it."
+        )
+    check_file(card.model_path, card.sha256, card)
 
 
 def check_file(path: Path, expected: str, card: Named) -> None:

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from imgmine.models import card_fields as fields
-from imgmine.models.cards import CARD_FILE, MODEL_FILE, Crop, Interpolation, ModelError, OnnxCard, check_file, read_yaml
+from imgmine.models.cards import (
+    CARD_FILE,
+    MODEL_FILE,
+    Crop,
+    Interpolation,
+    ModelError,
+    OnnxCard,
+    added_or_at,
+    check_model_file,
+    read_yaml,
+)
 
 VIEWS = "watermark-views"
 PICTURE = "watermark-picture"
@@ -103,11 +113,8 @@ def read_classifier_card(path: Path) -> ViewsCard | PictureCard:
 
 def load_classifier_card(folder: Path) -> ViewsCard | PictureCard:
     """Read a folder's card and check it against its ONNX file. Raises `ModelError`."""
-    path = folder / CARD_FILE
-    card = read_classifier_card(path)
-    if card.sha256 is None:
-        raise ModelError(f"{path} lacks sha256: the SHA-256 of {MODEL_FILE}. `imgmine models add` writes it.")
-    check_file(card.model_path, card.sha256, card)
+    card = read_classifier_card(folder / CARD_FILE)
+    check_model_file(card)
     return card
 
 
@@ -118,11 +125,8 @@ def find_classifier(name_or_path: str, models: Path | None = None) -> Path:
     """
     if name_or_path == SHIPPED_NAME:
         return _SHIPPED
-    if models is not None and "/" not in name_or_path and (models / name_or_path / CARD_FILE).is_file():
-        return models / name_or_path
-    folder = Path(name_or_path).expanduser()
-    if (folder / CARD_FILE).is_file():
-        return folder.resolve()
+    if (found := added_or_at(name_or_path, models)) is not None:
+        return found
     raise ModelError(
         f"No watermark classifier {name_or_path!r} (IMGMINE_WATERMARK_MODEL): it is not {SHIPPED_NAME}, not among the "
         f"models that were added, and not a folder with {CARD_FILE} and {MODEL_FILE}. `imgmine models add` adds one."
