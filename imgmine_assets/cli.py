@@ -61,13 +61,13 @@ main.add_command(remove)
 @main.command()
 def setup() -> None:
     """Prepare this folder: Dagster's home, and .env where there is none."""
-    from imgmine_assets.dbt_reports import build_dbt_reports
+    from imgmine_assets.dbt_project import current_manifest
     from imgmine_assets.instance import open_instance
 
     settings = load_settings()
     with open_instance(settings):
         pass
-    build_dbt_reports()
+    current_manifest()
     dotenv = Path(".env")
     if not dotenv.exists():
         dotenv.write_text(_DOTENV.format(home=os.environ["DAGSTER_HOME"]))

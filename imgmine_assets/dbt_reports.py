@@ -4,10 +4,6 @@ The models themselves are SQL in `dbt_reports/`. They are built in a private cop
 the published one by rename.
 """
 
-import fcntl
-import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -16,60 +12,26 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
-from imgmine.errors import PersonNeeded
 from imgmine.scratch import scratch_folder
 from imgmine.store.publish import content_digest
 from imgmine_assets.column_lineage import report_lineage
+from imgmine_assets.dbt_project import (
+    PROJECT_NAME,
+    TARGET,
+    copy_project,
+    current_manifest,
+    dbt_in,
+    warehouse_for_dbt,
+)
 from imgmine_assets.failures import explained
 from imgmine_assets.shown import rows_table
 from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
 
-# The one beside this Python: a virtual environment need not be active.
-_DBT = Path(sys.executable).with_name("dbt")
-_PROJECT = "imgmine_reports"
 _ROWS_SHOWN = 50
 _KINDS = {"BIGINT": "int", "INTEGER": "int", "DOUBLE": "float"}
-PROJECT_FOLDER = Path(__file__).resolve().parents[1] / "dbt_reports"
-
-
-class DbtProjectBroken(PersonNeeded):
-    """dbt cannot read the project in `dbt_reports/`."""
-
-
-def current_manifest(project: DbtProject) -> Path:
-    """Return dbt's manifest of the project, parsed anew where a file of the project is younger.
-
-    Processes that start together take turns: dbt writes the file in place, and two at once leave nonsense.
-    """
-    manifest = Path(project.manifest_path)
-    manifest.parent.mkdir(exist_ok=True)
-    with (manifest.parent / "parsing.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _parse_if_older(project, manifest)
-    return manifest
-
-
-def _parse_if_older(project: DbtProject, manifest: Path) -> None:
-    sources = [
-        path
-        for path in project.project_dir.rglob("*")
-        if path.suffix in {".sql", ".yml"} and not path.is_relative_to(project.project_dir / project.target_path)
-    ]
-    if manifest.exists() and manifest.stat().st_mtime >= max(path.stat().st_mtime for path in sources):
-        return
-    parsed = subprocess.run(
-        [_DBT, "parse", "--quiet", "--project-dir", project.project_dir, "--profiles-dir", project.profiles_dir],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if parsed.returncode != 0:
-        raise DbtProjectBroken(f"dbt cannot parse {project.project_dir}:\n{parsed.stdout}{parsed.stderr}")
-    # dbt leaves the file alone where nothing that it looks at has changed.
-    manifest.touch()
 
 
 class _Translator(DagsterDbtTranslator):
@@ -156,33 +118,30 @@ def _readable(cell: object) -> object:
             return str(cell)
 
 
-def build_dbt_reports() -> tuple[dg.AssetsDefinition, DbtCliResource]:
-    """Return the assets of the dbt project, and the resource that runs dbt for them."""
-    project = DbtProject(PROJECT_FOLDER)
+def build_dbt_reports() -> dg.AssetsDefinition:
+    """Return the assets of the dbt project. Raises `DbtProjectBroken`."""
     translator = _Translator(
         DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True, enable_source_tests_as_checks=True)
     )
 
-    @dbt_assets(
-        manifest=current_manifest(project), project=project, dagster_dbt_translator=translator, pool="warehouse"
-    )
+    @dbt_assets(manifest=current_manifest(), dagster_dbt_translator=translator, pool="warehouse")
     def dbt_reports(
-        context: dg.AssetExecutionContext, dbt: DbtCliResource, store: StoreResource, warehouse: WarehouseResource
+        context: dg.AssetExecutionContext, store: StoreResource, warehouse: WarehouseResource
     ) -> Iterator[Any]:
         with explained(), scratch_folder(store.scratch_root, "dbt_reports", "warehouse") as scratch:
+            copy_project(scratch)
             draft = warehouse.checkout(store.open(), scratch)
-            shutil.copytree(PROJECT_FOLDER / project.target_path, scratch / "target")
             events: list[Any] = []
             try:
-                with warehouse.seen_by_dbt(draft):
-                    build = dbt.cli(["build"], context=context, target_path=scratch / "target")
+                with warehouse_for_dbt():
+                    build = dbt_in(scratch).cli(["build"], context=context, target_path=scratch / TARGET)
                     events += build.stream()
             except Exception:
                 # Nothing is published, so nothing is materialized; but which test failed is to be seen.
                 yield from (event for event in events if isinstance(event, dg.AssetCheckResult))
                 raise
             with duckdb.connect(str(draft), read_only=True) as connection:
-                nodes, compiled = build.manifest["nodes"], scratch / "target" / "compiled" / _PROJECT
+                nodes, compiled = build.manifest["nodes"], scratch / TARGET / "compiled" / PROJECT_NAME
                 columns = _columns(connection)
                 told = [
                     _shown(event, connection, nodes, compiled, columns) if isinstance(event, dg.Output) else event
@@ -193,4 +152,4 @@ def build_dbt_reports() -> tuple[dg.AssetsDefinition, DbtCliResource]:
             warehouse.publish(store.open(), draft)
             yield from told
 
-    return dbt_reports, DbtCliResource(project_dir=project, dbt_executable=str(_DBT))
+    return dbt_reports

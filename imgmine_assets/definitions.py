@@ -84,7 +84,6 @@ def build_resources(settings: Settings) -> dict[str, Any]:
 def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Settings | None = None) -> dg.Definitions:
     """Return the graph. `resource_overrides` replace resources by name; settings are the environment's by default."""
     settings = settings or load_settings()
-    dbt_reports, dbt = build_dbt_reports()
     lists = lists_version(settings.blocklist)
     return dg.Definitions(
         assets=[
@@ -104,7 +103,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             ownership_parts,
             near_duplicates,
             dataset_statistics,
-            dbt_reports,
+            build_dbt_reports(),
             releases,
             takedown_applied,
         ],
@@ -112,7 +111,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
         jobs=[*ALL_JOBS, remove_deleted],
         sensors=[build_new_archives(settings.discover_runs_per_tick), killed_runs, deleted_partitions],
         schedules=[daily_statistics, daily_failures],
-        resources={**build_resources(settings), "dbt": dbt, **(resource_overrides or {})},
+        resources={**build_resources(settings), **(resource_overrides or {})},
         executor=one_process,
         loggers={"console": concise_console},
     )

@@ -1,8 +1,6 @@
 """The warehouse: the one DuckDB file over all published tables, always written as a private copy and then published."""
 
-import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 import dagster as dg
@@ -14,8 +12,6 @@ from imgmine.dataset.takedown.listings import hidden_in
 from imgmine.dataset.takedown_log import read_log
 from imgmine.dataset.warehouse import build_warehouse, checkout_warehouse, hide_blocked, publish_warehouse
 from imgmine.store.base import Store
-
-_PATH_FOR_DBT = "IMGMINE_WAREHOUSE"
 
 
 class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -49,16 +45,3 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def mirror_folder(self) -> Path:
         """Where the tables of a store that is not local are kept."""
         return Path(self.mirror)
-
-    @contextmanager
-    def seen_by_dbt(self, path: Path) -> Iterator[None]:
-        """Have dbt, started meanwhile from this process, work in this file."""
-        before = os.environ.get(_PATH_FOR_DBT)
-        os.environ[_PATH_FOR_DBT] = str(path)
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[_PATH_FOR_DBT]
-            else:
-                os.environ[_PATH_FOR_DBT] = before
