@@ -12,7 +12,7 @@ __all__ = ["s3_server"]
 # These look at one mined demo, which takes minutes to make: two processes would each make it.
 _ON_THE_MINED_DEMO = frozenset(
     f"tests/graph/test_{name}.py"
-    for name in ("column_lineage", "doctor_cli", "fetch_modes", "mining", "query", "takedown")
+    for name in ("column_lineage", "doctor_cli", "fetch_modes", "mining", "query", "s3", "takedown")
 )
 
 # How long an example takes says how busy the machine is, not whether the code is right.

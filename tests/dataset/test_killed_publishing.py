@@ -1,9 +1,6 @@
 """A process that makes the dataset is killed before each step: a reader has the former answer or the new one."""
 
-import multiprocessing
-import os
 import shutil
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +11,11 @@ from imgmine.dataset.ownership_parts import PREFIXES, publish_part
 from imgmine.dataset.publishing import DatasetSummary, publish_dataset, remove_former_ownership
 from imgmine.dataset.relations import connect, dataset_table
 from imgmine.store.local import LocalStore
+from tests.dataset.ended import ENDED, Steps
 from tests.dataset.small_store import Entry, put_archive
+from tests.forked import exit_status
 
 DATE = datetime(2023, 5, 1, tzinfo=UTC)
-KILLED = 9
-STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 
 Answer = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
 
@@ -36,21 +33,9 @@ def make(home: Path, most_changes: int) -> DatasetSummary:
     return summary
 
 
-def make_until(home: Path, most_changes: int, steps: int) -> None:
+def make_until(home: Path, most_changes: int, end_before: int) -> None:
     """Make the dataset, in a process of its own, and end it before the step of this number."""
-    left = steps
-
-    def hook(event: str, details: tuple[Any, ...]) -> None:
-        nonlocal left
-        if event not in STEPS or not str(details[0]).startswith(str(home)):
-            return
-        if event == "open" and not details[2] & (os.O_WRONLY | os.O_RDWR):
-            return
-        if left == 0:
-            os._exit(KILLED)
-        left -= 1
-
-    sys.addaudithook(hook)
+    Steps(home, end_before)
     make(home, most_changes)
 
 
@@ -92,26 +77,22 @@ def test_killed_before_any_step_the_former_answer_is_there_and_the_next_run_fini
     assert expected != former
     left_over = sorted(stored.key for stored in LocalStore(new / "store").list("dataset/"))
 
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.dataset.test_killed_publishing"])
     seen = []
     # Each step but those of joining is one of the whole made anew, too.
     for steps in range(0, 200, 3 if in_parts else 1):
         home = tmp_path / "home"
         shutil.copytree(begun, home)
-        process = processes.Process(target=make_until, args=(home, most_changes, steps))
-        process.start()
-        process.join()
+        code = exit_status(make_until, home, most_changes, steps)
         seen.append(answer(home))
         make(home, most_changes)
         assert answer(home) == expected
         assert sorted(stored.key for stored in LocalStore(home / "store").list("dataset/")) == left_over
         assert list((home / "scratch").iterdir()) == []
         shutil.rmtree(home)
-        if process.exitcode == 0:
+        if code == 0:
             break
-        assert process.exitcode == KILLED
-    assert process.exitcode == 0, "the last one had all its steps"
+        assert code == ENDED
+    assert code == 0, "the last one had all its steps"
     switched = seen.index(expected)
     assert seen == [former] * switched + [expected] * (len(seen) - switched)
     assert switched > 5

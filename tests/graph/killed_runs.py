@@ -4,15 +4,17 @@ What must be true after a kill is in the tests.
 """
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.forked import start
+from tests.graph.stopping import stop_at
+
 _PATIENCE_S = 120
 
 
@@ -20,7 +22,7 @@ _PATIENCE_S = 120
 class Command:
     """A running `imgmine` command; `output` is the file that gets all that it prints."""
 
-    process: subprocess.Popen[bytes]
+    process: ForkServerProcess
     output: Path
 
     def printed(self) -> str:
@@ -28,13 +30,13 @@ class Command:
 
     def wait_until_stopped(self) -> None:
         """Return once it has stopped itself."""
-        self.wait_for(lambda: _state(self.process.pid) in "Tt")
+        self.wait_for(lambda: _state(self.process.pid or 0) in "Tt")
 
     def wait_for(self, reached: Callable[[], bool]) -> None:
         """Return once something is true; fail where the command ends before it is."""
         deadline = time.monotonic() + _PATIENCE_S
         while not reached():
-            assert self.process.poll() is None, f"it ended before it was killed:\n{self.printed()}"
+            assert self.process.is_alive(), f"it ended before it was killed:\n{self.printed()}"
             assert time.monotonic() < deadline, f"nothing happened for {_PATIENCE_S} s:\n{self.printed()}"
             time.sleep(0.005)
 
@@ -47,34 +49,38 @@ class Command:
     def kill(self) -> None:
         """End it with SIGKILL, whatever it is doing."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.join(10)
 
 
 @contextmanager
 def mining(
-    archive: str, environ: Mapping[str, str], folder: Path, stop_at: tuple[str, str] | None = None
+    archive: str, environ: Mapping[str, str], folder: Path, moment: tuple[str, str] | None = None
 ) -> Iterator[Command]:
-    """Run `imgmine mine ARCHIVE`; with `stop_at`, an audit event and a pattern of paths, it stops itself there."""
-    main = ["-m", "tests.graph.stopping_command", *stop_at] if stop_at else ["-c", _MAIN]
-    command = [sys.executable, "-W", "ignore", *main, "mine", archive]
-    with (folder / "output.txt").open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**_clean_environ(), **environ}, stdout=output, stderr=subprocess.STDOUT
-        )
-    running = Command(process, folder / "output.txt")
+    """Run `imgmine mine ARCHIVE`; with a `moment`, an audit event and a pattern of paths, it stops itself there."""
+    output = folder / "output.txt"
+    running = Command(start(_mine, archive, dict(environ), folder, output, moment), output)
     try:
         yield running
     finally:
         running.kill()
 
 
-_MAIN = "from imgmine_assets.cli import main; main()"
+def _mine(archive: str, environ: dict[str, str], folder: Path, output: Path, moment: tuple[str, str] | None) -> None:
+    """Be the command, as if it were started in the folder, with these variables and no others of ours."""
+    log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    for name in [name for name in os.environ if name.startswith(("IMGMINE_", "DAGSTER_", "AWS_"))]:
+        del os.environ[name]
+    os.environ.update(environ)
+    os.chdir(folder)  # so that no `.env` of the checkout is read
+    if moment is not None:
+        stop_at(*moment)
+    sys.argv = ["imgmine", "mine", archive]
 
+    from imgmine_assets.cli import main
 
-def _clean_environ() -> dict[str, str]:
-    """This process's environment without what configures imgmine; no `.env` of the checkout is read either."""
-    ours = ("IMGMINE_", "DAGSTER_", "AWS_")
-    return {**{name: value for name, value in os.environ.items() if not name.startswith(ours)}, "PYTHONPATH": str(ROOT)}
+    main()
 
 
 def _state(pid: int) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from imgmine.dataset.funnel import check_funnel
 from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, RECORDS
 from tests.graph.conftest import MinedDemo
-from tests.graph.mined import published, workplace
+from tests.graph.mined import published
 
 TABLES = {"records": RECORDS, "files": FILES, "images": IMAGES, "anomaly_scores": ANOMALY_SCORES}
 
@@ -100,15 +99,6 @@ def data_versions(mined: MinedDemo, archive: str) -> dict[str, str]:
             assert record.asset_materialization is not None
             versions[key.to_user_string()] = record.asset_materialization.tags["dagster/data_version"]
     return versions
-
-
-def test_another_order_on_another_machine_publishes_the_same_bytes(
-    mined: MinedDemo, demo_root: Path, tmp_path: Path
-) -> None:
-    with workplace(tmp_path / "home", demo_root) as other:
-        outcomes = other.mine_all(list(reversed(mined.identifiers)))
-        assert all(outcome.succeeded for outcome in outcomes)
-        assert published(other.store) == published(mined.work.store)
 
 
 def test_the_warehouse_answers_over_all_archives(mined: MinedDemo) -> None:

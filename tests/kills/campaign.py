@@ -21,7 +21,7 @@ from imgmine.demo.exchanges import Kind
 from imgmine.demo.server import ArchiveServer, serve
 from tests.kills.moments import Stage, Step, Victim
 from tests.kills.places import Contents, Place, broken, prepare, unlike
-from tests.kills.runs import PATIENCE_S, Hangs, Run, Zygote
+from tests.kills.runs import PATIENCE_S, Hangs, Run, start_run
 from tests.s3_server import S3Server, running_s3
 
 _KILLED_IN = (Stage.FETCH, Stage.PASS, Stage.GATE, Stage.PUBLISH)
@@ -85,7 +85,6 @@ class Campaign:
         self._chance = random.Random(seed)
         self._now = now
         self._s3 = s3
-        self._zygote = Zygote()
         self._trials = 0
         [self._archive] = sorted(path.parent.name for path in now.root.glob("*/item.json"))
         self._timelines: dict[Circumstances, list[tuple[Stage, float]]] = {}
@@ -133,7 +132,7 @@ class Campaign:
     def _start(self, place: Place, kill_at: Step | None = None) -> Run:
         outputs = len(list(place.home.glob("run-*.txt")))
         output = place.home / f"run-{outputs + 1}.txt"
-        return self._zygote.start(place.home, self._archive, place.environ, output, kill_at)
+        return start_run(place.home, self._archive, place.environ, output, kill_at)
 
     def _timeline(self, circumstances: Circumstances) -> list[tuple[Stage, float]]:
         """Return the steps of an undisturbed run and how long each took; see that it publishes what it should."""

@@ -1,10 +1,9 @@
-"""Runs of the real graph in processes of their own, to be killed; they are forked from one that has it loaded.
+"""Runs of the real graph in processes of their own, to be killed.
 
-Loading Dagster takes longer than mining the miniature. When to kill and what to check is `campaign`'s business.
+When to kill and what to check is `campaign`'s business.
 """
 
 import importlib
-import multiprocessing
 import os
 import sys
 import time
@@ -17,6 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from tests.forked import forking, start
 from tests.kills.moments import WORKER_KILLED, Stage, Step, Victim, Watch, kill, workers_of
 
 PATIENCE_S = 180.0
@@ -100,36 +100,12 @@ class Run:
         return self.output.read_text(errors="replace") if self.output.exists() else ""
 
 
-class Zygote:
-    """A process that has everything loaded, from which runs are forked; `multiprocessing` keeps it."""
-
-    def __init__(self) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        # It only imports; threads would not survive a fork.
-        self._context.set_forkserver_preload(["tests.kills.runs", *_PRELOADED])
-
-    def start(
-        self, home: Path, archive: str, environ: Mapping[str, str], output: Path, kill_at: Step | None = None
-    ) -> Run:
-        """Begin a run that mines the archive, from the Internet Archive to previews."""
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_mine, args=(home, archive, dict(environ), output, kill_at, sender))
-        process.start()
-        sender.close()
-        return Run(process, output, _pipe=receiver)
-
-
-_PRELOADED = [
-    "dagster",
-    "imgmine_assets.definitions",
-    "imgmine_assets.mining",
-    "imgmine_assets.instance",
-    "imgmine.store.s3",
-    "boto3.s3.transfer",
-    "alembic.command",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_svg",
-]
+def start_run(home: Path, archive: str, environ: Mapping[str, str], output: Path, kill_at: Step | None = None) -> Run:
+    """Begin a run that mines the archive, from the Internet Archive to previews."""
+    receiver, sender = forking().Pipe(duplex=False)
+    process = start(_mine, home, archive, dict(environ), output, kill_at, sender)
+    sender.close()
+    return Run(process, output, _pipe=receiver)
 
 
 def _mine(

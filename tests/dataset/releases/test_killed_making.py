@@ -1,7 +1,6 @@
 """A process that makes a release is ended before each of many steps: a version is whole or not there, and the next run
 makes the same bytes."""
 
-import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from imgmine.dataset.releases.release import list_versions, read_release
 from imgmine.store.local import LocalStore
 from tests.dataset.ended import ENDED, Steps
 from tests.dataset.releases.mined_store import LATE, contents, make, recipe_of
+from tests.forked import exit_status
 
 MOMENTS = 8
 
@@ -37,16 +37,11 @@ def test_ended_before_any_step_there_is_no_version_or_all_of_it_and_the_next_run
     shutil.copytree(mined.root, begun / "store")
     make(LocalStore(begun / "store"), recipe_of(archives=[LATE], layouts=["webdataset"]), begun)
     before = released(begun)
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.dataset.releases.test_killed_making"])
 
     def run(name: str, end_before: int | None) -> tuple[Path, int | None]:
         home = tmp_path / name
         shutil.copytree(begun, home)
-        process = processes.Process(target=second_until, args=(home, end_before, tmp_path / "told"))
-        process.start()
-        process.join()
-        return home, process.exitcode
+        return home, exit_status(second_until, home, end_before, tmp_path / "told")
 
     whole, code = run("whole", None)
     assert code == 0

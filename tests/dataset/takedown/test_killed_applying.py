@@ -4,12 +4,8 @@ The store has what a take-down changes of each kind: archives, a release, groups
 """
 
 import json
-import multiprocessing
-import os
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -27,15 +23,14 @@ from imgmine.store.local import LocalStore
 from imgmine.store.placement import misplaced
 from imgmine.store.publish import read_table
 from imgmine.store.tables import Provenance, from_parquet, to_parquet
+from tests.dataset.ended import ENDED, Steps
 from tests.dataset.releases import mined_store
 from tests.dataset.releases.mined_store import EARLY, Pic
 from tests.dataset.small_store import Entry, digest
 from tests.dataset.takedown.stored import contents, put_stored
+from tests.forked import exit_status
 
-KILLED = 9
 MOMENTS = 6
-# What changes the store.
-STEPS = {"open", "os.rename", "os.link", "os.remove", "os.rmdir"}
 LONG = " of some length" * 40
 ENTRIES = [*(Entry(f"picture {number}{LONG}") for number in range(4)), Entry("clip", media_type="video/mp4")]
 PICTURES = [Pic(seed) for seed in range(6)]
@@ -55,23 +50,11 @@ def applied(home: Path) -> Report:
     return apply_log(store, home / "mirror", Places(home / "scratch", home / "cache"), scratch, follow=follow)
 
 
-def apply_until(home: Path, steps: int, told: Path) -> None:
+def apply_until(home: Path, end_before: int | None, told: Path) -> None:
     """Carry out the log in a process of its own, end it before the step of this number, or tell how many there are."""
-    done = 0
-
-    def hook(event: str, details: tuple[Any, ...]) -> None:
-        nonlocal done
-        if event not in STEPS or not str(details[0]).startswith(str(home / "store")):
-            return
-        if event == "open" and not (details[2] or 0) & (os.O_WRONLY | os.O_RDWR):
-            return
-        if done == steps:
-            os._exit(KILLED)
-        done += 1
-
-    sys.addaudithook(hook)
+    steps = Steps(home / "store", end_before)
     applied(home)
-    told.write_text(str(done))
+    told.write_text(str(steps.done))
 
 
 @pytest.fixture(scope="module")
@@ -123,18 +106,12 @@ def assert_whole(home: Path) -> None:
 
 
 def test_killed_before_any_step_what_is_named_is_there_and_the_next_run_finishes(begun: Path, tmp_path: Path) -> None:
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.dataset.takedown.test_killed_applying"])
-
-    def run(name: str, steps: int) -> tuple[Path, int | None]:
+    def run(name: str, end_before: int | None) -> tuple[Path, int | None]:
         home = tmp_path / name
         shutil.copytree(begun, home)
-        process = processes.Process(target=apply_until, args=(home, steps, tmp_path / "told"))
-        process.start()
-        process.join()
-        return home, process.exitcode
+        return home, exit_status(apply_until, home, end_before, tmp_path / "told")
 
-    whole, code = run("whole", -1)
+    whole, code = run("whole", None)
     assert code == 0
     finished, steps = left_of(whole), int((tmp_path / "told").read_text())
     assert steps > 5 * MOMENTS
@@ -145,7 +122,7 @@ def test_killed_before_any_step_what_is_named_is_there_and_the_next_run_finishes
         # Never the same place within what is done again and again: archive, release, table.
         at = moment * steps // MOMENTS + moment % 5
         home, code = run(f"{moment}", at)
-        assert code == KILLED
+        assert code == ENDED
         assert_whole(home)
         assert applied(home).is_complete, at
         assert left_of(home) == finished, at

@@ -1,9 +1,4 @@
-"""The `imgmine` command in a process that stops itself, by SIGSTOP, just before it first does a certain thing.
-
-Run as `python -m tests.graph.stopping_command EVENT PATTERN ARGUMENT…`. EVENT is one of Python's audit events (`open`,
-`os.rename`, `subprocess.Popen`), PATTERN is matched against the paths or the command line that come with it. Nothing of
-the command itself is replaced.
-"""
+"""A process that stops itself, by SIGSTOP, just before it first does a certain thing; nothing in it is replaced."""
 
 import os
 import signal
@@ -13,7 +8,11 @@ from typing import Any
 
 
 def stop_at(event: str, pattern: str) -> None:
-    """Have this process stop, once, just before what the event tells of."""
+    """Have this process stop, once, just before what the event tells of.
+
+    `event` is one of Python's audit events (`open`, `os.rename`, `subprocess.Popen`); `pattern` is matched against the
+    paths or the command line that come with it.
+    """
     waiting = True
 
     def look(happening: str, details: tuple[Any, ...]) -> None:
@@ -29,11 +28,3 @@ def _text(detail: Any) -> str:
     if isinstance(detail, str | bytes | os.PathLike):
         return os.fsdecode(detail)
     return " ".join(map(str, detail)) if isinstance(detail, list | tuple) else ""
-
-
-if __name__ == "__main__":
-    stop_at(*sys.argv[1:3])
-    del sys.argv[1:3]
-    from imgmine_assets.cli import main
-
-    main()
