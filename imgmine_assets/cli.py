@@ -109,15 +109,17 @@ def discover(limit: int | None) -> None:
 def mine(archives: Sequence[str]) -> None:
     """Mine archives, one after the other: download, extract, gate, embed, score."""
     from imgmine.archives.item import BadMetadata, check_identifier
-    from imgmine_assets.definitions import build_defs
-    from imgmine_assets.instance import open_instance
-    from imgmine_assets.mining import mine as mine_archives
 
     for archive in archives:
         try:
             check_identifier(archive)
         except BadMetadata as error:  # before it becomes a partition that nobody can mine
             raise click.UsageError(str(error)) from error
+
+    from imgmine_assets.definitions import build_defs
+    from imgmine_assets.instance import open_instance
+    from imgmine_assets.mining import mine as mine_archives
+
     settings = load_settings()
     with open_instance(settings) as instance:
         outcomes = mine_archives(build_defs(settings=settings), instance, archives)
