@@ -116,16 +116,21 @@ def mine(archives: Sequence[str]) -> None:
         except BadMetadata as error:  # before it becomes a partition that nobody can mine
             raise click.UsageError(str(error)) from error
 
-    from imgmine_assets.definitions import build_defs
+    from imgmine_assets.definitions import build_defs, build_resources
     from imgmine_assets.instance import open_instance
     from imgmine_assets.mining import mine as mine_archives
+    from imgmine_assets.mining import not_on_ia
 
     settings = load_settings()
     with open_instance(settings) as instance:
-        outcomes = mine_archives(build_defs(settings=settings), instance, archives)
+        missing = not_on_ia(build_resources(settings)["archive_org"], instance, archives)
+        known = [archive for archive in archives if archive not in missing]
+        outcomes = mine_archives(build_defs(settings=settings), instance, known) if known else []
+    for reason in missing.values():
+        click.echo(reason, err=True)
     for outcome in outcomes:
         click.echo(f"{outcome.archive}: {outcome.reason or 'mined'}", err=not outcome.succeeded)
-    if not all(outcome.succeeded for outcome in outcomes):
+    if missing or not all(outcome.succeeded for outcome in outcomes):
         sys.exit(1)
 
 

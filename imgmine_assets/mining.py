@@ -9,9 +9,12 @@ from typing import Any
 
 import dagster as dg
 
+from imgmine.archives.item import ItemMissing
+from imgmine.errors import ImgmineError
 from imgmine_assets.code_location import create_linked_run, execute_here
 from imgmine_assets.failed_archives import describe
-from imgmine_assets.partitions import add_archives
+from imgmine_assets.partitions import ARCHIVES, add_archives
+from resources.archive_org import ArchiveOrgResource
 
 _CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
 
@@ -53,3 +56,19 @@ def mine(defs: dg.Definitions, instance: dg.DagsterInstance, archives: Sequence[
     """Mine each archive in turn; one that fails does not keep the others from being mined."""
     add_archives(instance, archives)
     return [run_job(defs, instance, "mine_archive", archive) for archive in archives]
+
+
+def not_on_ia(archive_org: ArchiveOrgResource, instance: dg.DagsterInstance, archives: Sequence[str]) -> dict[str, str]:
+    """Return those archives that are no partition yet and that IA does not have, such as misspelt ones, and why.
+
+    Whatever else is wrong with an archive, its run says.
+    """
+    missing = {}
+    for archive in sorted(set(archives) - set(instance.get_dynamic_partitions(ARCHIVES))):
+        try:
+            archive_org.item(archive)
+        except ItemMissing as error:
+            missing[archive] = str(error)
+        except ImgmineError:
+            continue
+    return missing

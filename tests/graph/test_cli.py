@@ -75,11 +75,12 @@ def test_what_was_mined_is_seen_by_the_instance_of_the_ui(terminal: Terminal, ar
         assert not instance.telemetry_enabled
 
 
-def test_a_missing_archive_exits_with_1_and_says_why(terminal: Terminal) -> None:
-    failed = terminal.run("mine", "archiveteam_imgur_20230501000000_00000000")
-    assert failed.returncode == 1
-    assert "no such item" in failed.stderr
-    assert "Traceback" not in failed.stderr
+def test_a_misspelt_archive_exits_with_1_says_why_and_is_no_partition(terminal: Terminal) -> None:
+    failed = terminal.run("mine", misspelt := "archiveteam_imgur_20230501000000_00000000")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.splitlines()[-1] == f"{misspelt}: IA has no such item. Check the identifier."
+    with dg.DagsterInstance.from_config(str(terminal.home / "dagster")) as instance:
+        assert misspelt not in instance.get_dynamic_partitions("archives")
 
 
 def test_explain_tells_the_story_of_a_hash_a_url_and_a_file(
