@@ -132,7 +132,7 @@ def detectors(reference: np.ndarray, groups: np.ndarray, seed: int, most: int) -
     yield "gmm, the default", score, threshold
     yield from inside("gmm, the default, without residual", density, held_out)
     for kind in ("full", "tied", "diag", "spherical"):
-        score, threshold, density = fitted("gmm", MixtureChoices(covariance_types=(kind,)))  # type: ignore[arg-type]
+        score, threshold, density = fitted("gmm", MixtureChoices(covariance_types=(kind,)))
         yield f"gmm, {kind}", score, threshold
         assert isinstance(density, Density)
         yield from inside(f"gmm, {kind}, without residual", density, held_out)

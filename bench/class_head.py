@@ -30,7 +30,7 @@ def write_head(folder: Path) -> None:
     card = load_card(find_model(MODEL))
     initializers = {one.name: numpy_helper.to_array(one) for one in onnx.load(card.model_path).graph.initializer}
     weights, bias = initializers[WEIGHTS], initializers[BIAS]
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "norm": np.array(NORM, np.float32),
         "weights_16": np.ascontiguousarray(weights.T).astype(np.float16),
         "bias": bias,

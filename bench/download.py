@@ -76,8 +76,8 @@ def compare(url: str, cache: Path, size: int, rounds: int) -> None:
     target = cache / "curl"
     curl = f"curl -sSfL -o {target} {client.file_url(IDENTIFIER, NAME)}"
 
-    def shell(line: str) -> Callable[[], None]:
-        return lambda: subprocess.run(line, shell=True, check=True, stdout=subprocess.DEVNULL) and None
+    def shell(line: str) -> Callable[[], object]:
+        return lambda: subprocess.run(line, shell=True, check=True, stdout=subprocess.DEVNULL)
 
     ways: dict[str, Callable[[], object]] = {
         "curl": shell(curl),

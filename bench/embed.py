@@ -18,7 +18,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,19 +61,20 @@ def archive_of(previews: list[bytes]) -> tuple[pa.Table, bytes]:
 
 def alone(embedder: Embedder, inputs: np.ndarray, threads: int) -> dict[str, Callable[[], object]]:
     """onnxruntime on ready-made batches, by what it is called."""
-    card, ways = embedder.card, {}
+    card = embedder.card
+    ways: dict[str, Callable[[], object]] = {}
     own, _ = open_session(card.model_path, [embedder.provider], threads=threads)
     single, _ = open_session(card.model_path, [embedder.provider])
 
-    def run(session: object, batch: int, workers: int) -> None:
+    def run(session: Any, batch: int, workers: int) -> None:
         parts = [inputs[start : start + batch] for start in range(0, len(inputs), batch)]
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda part: session.run([card.output], {card.input: part}), parts))  # type: ignore[attr-defined]
+            list(pool.map(lambda part: session.run([card.output], {card.input: part}), parts))
 
     for batch in BATCHES:
-        ways[f"its own threads, batch {batch}"] = lambda batch=batch: run(own, batch, 1)
+        ways[f"its own threads, batch {batch}"] = partial(run, own, batch, 1)
         if embedder.provider is Provider.CPU:
-            ways[f"a worker a thread, batch {batch}"] = lambda batch=batch: run(single, batch, threads)
+            ways[f"a worker a thread, batch {batch}"] = partial(run, single, batch, threads)
     return ways
 
 
@@ -123,7 +126,8 @@ def run_step(asset: str) -> None:
     """In a process of its own: run the graph up to an asset, and print the peak of memory."""
     import dagster as dg
 
-    from imgmine.demo.archives import Kind, make_archives
+    from imgmine.demo.archives import make_archives
+    from imgmine.demo.exchanges import Kind
     from imgmine.demo.server import serve
     from imgmine.settings import load_settings
     from imgmine_assets.definitions import build_defs

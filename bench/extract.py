@@ -176,9 +176,9 @@ def _body(content: bytes, record: dict[str, Any], file: dict[str, Any] | None) -
     size = record["body_length"]
     if hashlib.blake2b(content[start : start + size], digest_size=32).hexdigest() != record["blake2b"]:
         return None
-    gate = file and file["gate"]
+    gate = file["gate"] if file else None
     # The gate drops others by what their header says.
-    decode = bool(gate) and gate["mode"] == "RGB" and gate["decision"] in {"kept", "truncated", "undecodable"}
+    decode = bool(gate and gate["mode"] == "RGB" and gate["decision"] in {"kept", "truncated", "undecodable"})
     media_type = file["media_type"] if file else None
     return {"start": start, "size": size, "keep": file is not None, "decode": decode, "media_type": media_type}
 

@@ -207,7 +207,8 @@ def _best(rounds: int, *works: Callable[[], object]) -> list[float]:
 def _cpu_seconds() -> float:
     """CPU seconds of this process and of its living workers."""
     children = (child.cpu_times() for child in psutil.Process().children())
-    return time.process_time() + sum(times.user + times.system for times in children)
+    workers: float = sum(times.user + times.system for times in children)
+    return time.process_time() + workers
 
 
 if __name__ == "__main__":

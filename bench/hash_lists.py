@@ -13,6 +13,7 @@ import io
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import psutil
 from gate import made_pictures  # beside it
 from PIL import Image
 
-from imgmine.archives.blocked import HashKind
+from imgmine.archives.blocked import Blocklist, HashKind
 from imgmine.archives.hash_lists import lists_version, read_blocklist
 from imgmine.images.hashes import Pdq, dhash, pdq, pdq_distance
 from imgmine.images.pdq_index import PdqIndex
@@ -50,9 +51,13 @@ def hashes(chance: np.random.Generator) -> None:
     payloads = [chance.bytes(_FILE) for _ in range(200)]
     print(f"| hash, of files of {_FILE // 1000} KB | CPU s a GB |\n|---|---|")
     for name in ("md5", "sha1", "sha256", "blake2b"):
-        options: dict[str, Any] = {"digest_size": 32} if name == "blake2b" else {"usedforsecurity": False}
-        spent = best(lambda name=name, options=options: [hashlib.new(name, each, **options) for each in payloads])
-        print(f"| {name} | {spent / (200 * _FILE) * 1e9:.2f} |")
+        print(f"| {name} | {_hashed(name, payloads) / (200 * _FILE) * 1e9:.2f} |")
+
+
+def _hashed(name: str, payloads: list[bytes]) -> float:
+    """Return the CPU seconds of a hash."""
+    options: dict[str, Any] = {"digest_size": 32} if name == "blake2b" else {"usedforsecurity": False}
+    return best(lambda: [hashlib.new(name, each, **options) for each in payloads])
 
 
 def lists(chance: np.random.Generator, entries: int) -> None:
@@ -67,12 +72,16 @@ def lists(chance: np.random.Generator, entries: int) -> None:
             blocklist = read_blocklist([path])
             read = time.process_time() - started
             grown = psutil.Process().memory_info().rss - before
-            version = best(lambda path=path: lists_version([path]), 1)
-        spent = best(lambda blocklist=blocklist, kind=kind, asked=asked: [blocklist.has(kind, each) for each in asked])
+            version = best(partial(lists_version, [path]), 1)
+        spent = best(partial(_look_up, blocklist, kind, asked))
         print(
             f"| {entries:,} {kind} | {read:.1f} | {blocklist.nbytes / 1e6:.0f} | {grown / 1e6:.0f} | {version:.2f} "
             f"| {spent / len(asked) * 1e6:.1f} |"
         )
+
+
+def _look_up(blocklist: Blocklist, kind: HashKind, asked: list[bytes]) -> list[bool]:
+    return [blocklist.has(kind, each) for each in asked]
 
 
 def _write_list(chance: np.random.Generator, path: Path, kind: HashKind, entries: int) -> list[bytes]:
@@ -89,29 +98,34 @@ def _write_list(chance: np.random.Generator, path: Path, kind: HashKind, entries
 
 def pictures(count: int, seed: int) -> None:
     try:
-        import pdqhash  # type: ignore[import-not-found, unused-ignore]
+        import pdqhash
     except ImportError:
         pdqhash = None
     print("\n| pictures | decode and resize, ms | dHash | PDQ | the reference | bits from it: median | 95th % | most |")
     print("|---|---|---|---|---|---|---|---|")
     for name, payloads in made_pictures(count, seed).items():
-        decoded = [Image.open(io.BytesIO(payload)).convert("RGB") for payload in payloads]
-        small = [reduced(picture).convert("L") for picture in decoded]
-        sized = [(grey, picture.size) for grey, picture in zip(small, decoded, strict=True)]
-        made = best(lambda payloads=payloads: [reduced(_loaded(payload)) for payload in payloads])
-        spent = [best(lambda small=small: [dhash(each) for each in small])]
-        spent.append(best(lambda sized=sized: [pdq(*each) for each in sized]))
-        cells = [f"{each / len(payloads) * 1e3:.2f}" for each in (made, *spent)]
-        if pdqhash is not None:
-            started = time.process_time()
-            wanted = [_of_reference(pdqhash, picture) for picture in decoded]
-            cells.append(f"{(time.process_time() - started) / len(payloads) * 1e3:.0f}")
-            bits = _bits(wanted, [pdq(*each) for each in sized])
-            scaled = [_scaled(payload) for payload in payloads]
-            cells += [f"{np.median(bits):.0f}", f"{np.percentile(bits, 95):.0f}", f"{max(bits)}"]
-            bits = _bits(wanted, [pdq(reduced(each, size), size) for each, size in scaled])
-            cells[-1] += f" (decoded `scaled`: {max(bits)})"
-        print(f"| {name} | {' | '.join(cells)} |")
+        print(f"| {name} | {' | '.join(_of_pictures(payloads, pdqhash))} |")
+
+
+def _of_pictures(payloads: list[bytes], pdqhash: Any) -> list[str]:
+    """Return the cells of pictures of one kind; those of the reference, where it is installed."""
+    decoded = [Image.open(io.BytesIO(payload)).convert("RGB") for payload in payloads]
+    small = [reduced(picture).convert("L") for picture in decoded]
+    sized = [(grey, picture.size) for grey, picture in zip(small, decoded, strict=True)]
+    made = best(lambda: [reduced(_loaded(payload)) for payload in payloads])
+    spent = [best(lambda: [dhash(each) for each in small])]
+    spent.append(best(lambda: [pdq(*each) for each in sized]))
+    cells = [f"{each / len(payloads) * 1e3:.2f}" for each in (made, *spent)]
+    if pdqhash is not None:
+        started = time.process_time()
+        wanted = [_of_reference(pdqhash, picture) for picture in decoded]
+        cells.append(f"{(time.process_time() - started) / len(payloads) * 1e3:.0f}")
+        bits = _bits(wanted, [pdq(*each) for each in sized])
+        scaled = [_scaled(payload) for payload in payloads]
+        cells += [f"{np.median(bits):.0f}", f"{np.percentile(bits, 95):.0f}", f"{max(bits)}"]
+        bits = _bits(wanted, [pdq(reduced(each, size), size) for each, size in scaled])
+        cells[-1] += f" (decoded `scaled`: {max(bits)})"
+    return cells
 
 
 def _loaded(payload: bytes) -> Image.Image:
@@ -136,21 +150,26 @@ def _bits(wanted: Sequence[Pdq], found: Sequence[Pdq]) -> list[int]:
 
 def indexes(chance: np.random.Generator, most: int) -> None:
     asked = [Pdq(chance.bytes(32), 100) for _ in range(500)]
-    together = np.frombuffer(b"".join(each.hash for each in asked), np.uint8).reshape(-1, 32)
     print("\n| PDQ list | memory, MB | made in, s | a picture alone, ms | in thousands | each compared with all, ms |")
     print("|---|---|---|---|---|---|")
     for entries in (1000, most // 10, most):
-        listed = chance.integers(0, 256, (entries, 32), np.uint8)
-        index = PdqIndex(listed)
-        made = best(lambda index=index: index.nearest(asked[0]), 1)
-        alone = best(lambda index=index: [index.nearest(each) for each in asked])
-        batch = best(lambda index=index: index.nearest_of(np.tile(together, (4, 1)), np.full(4 * len(asked), 100)))
-        words, one = listed.view(np.uint64), together[:1].view(np.uint64)
-        brute = best(lambda words=words, one=one: np.bitwise_count(words ^ one).sum(axis=1).min())
-        print(
-            f"| {entries:,} | {(entries * 96 + (4 << 20)) / 1e6:.0f} | {made:.2f} | {alone / len(asked) * 1e3:.2f} "
-            f"| {batch / len(asked) / 4 * 1e3:.2f} | {brute * 1e3:.2f} |"
-        )
+        print(_of_index(chance.integers(0, 256, (entries, 32), np.uint8), asked))
+
+
+def _of_index(listed: np.ndarray, asked: Sequence[Pdq]) -> str:
+    """Return the row of a list of PDQ hashes."""
+    entries = len(listed)
+    together = np.frombuffer(b"".join(each.hash for each in asked), np.uint8).reshape(-1, 32)
+    index = PdqIndex(listed)
+    made = best(lambda: index.nearest(asked[0]), 1)
+    alone = best(lambda: [index.nearest(each) for each in asked])
+    batch = best(lambda: index.nearest_of(np.tile(together, (4, 1)), np.full(4 * len(asked), 100)))
+    words, one = listed.view(np.uint64), together[:1].view(np.uint64)
+    brute = best(lambda: np.bitwise_count(words ^ one).sum(axis=1).min())
+    return (
+        f"| {entries:,} | {(entries * 96 + (4 << 20)) / 1e6:.0f} | {made:.2f} | {alone / len(asked) * 1e3:.2f} "
+        f"| {batch / len(asked) / 4 * 1e3:.2f} | {brute * 1e3:.2f} |"
+    )
 
 
 def best(work: Callable[[], object], rounds: int = 3) -> float:

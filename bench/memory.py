@@ -18,7 +18,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from imgmine.demo.archives import Kind
+from imgmine.demo.exchanges import Kind
 from imgmine.demo.generate import main as generate
 from imgmine.demo.server import serve
 from imgmine.settings import load_settings
@@ -115,7 +115,8 @@ def measure(root: Path, home: Path) -> None:
 def _cpu_seconds() -> float:
     """CPU seconds of this process and of the workers that have ended."""
     times = psutil.Process().cpu_times()
-    return times.user + times.system + times.children_user + times.children_system
+    spent: float = times.user + times.system + times.children_user + times.children_system
+    return spent
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -136,7 +137,8 @@ class Known:
 def fill(store: LocalStore, seed: int, most: int) -> Known:
     """Publish the set as archives, and return what is known of it."""
     embedder = load_embedder("efficientnet-lite0")
-    truth, kind, rows, previews, phashes = [], [], [], [], []
+    truth, kind, previews, phashes = [], [], [], []
+    rows: list[dict[str, Any]] = []
     for number, one in enumerate(planted(seed, most)):
         small = reduced(one.picture)
         preview, hashed = preview_jpeg(small), pdq(small, one.picture.size)
@@ -297,10 +299,10 @@ def scale(count: int, seed: int, topics: int, part_rows: int, with_faiss: bool) 
             before = time.process_time()
             for pairs in find_pairs(codes, measure, folder, most=stage.MOST_CANDIDATES, part_rows=part_rows):
                 spool.add(pairs)
-            hit, total = recall(spool, planted_pairs)
+            hit, total, every = recall(spool, planted_pairs)
             spent = time.process_time() - before
             shares = ", ".join(f"{bits} bits {hit[bits] / total[bits]:.1%}" for bits in sorted(total))
-            wrong = spool_size - sum(hit.values()) if (spool_size := hit.pop("all", 0)) else 0
+            wrong = every - sum(hit.values())
             print(line(f"pairs of {measure.name}", spent, count, f"{shares}; {wrong:,} others"), flush=True)
             if with_faiss:
                 beside_faiss(codes, planted_pairs, measure)
@@ -360,10 +362,10 @@ def changes(rng: np.random.Generator, rates: np.ndarray) -> np.ndarray:
     return np.packbits(rng.integers(0, 65536, (len(rates), 256), np.uint16) < thresholds, axis=1)
 
 
-def recall(spool: CandidateSpool, planted_pairs: np.ndarray) -> tuple[dict, dict]:
-    """Return, by bits, how many planted pairs are among the candidates, and how many there are; `all` candidates."""
+def recall(spool: CandidateSpool, planted_pairs: np.ndarray) -> tuple[dict[int, int], dict[int, int], int]:
+    """Return, by bits, how many planted pairs are among the candidates and how many there are; and all candidates."""
     asked = (planted_pairs[:, 0].astype(np.uint64) << np.uint64(32)) | planted_pairs[:, 1].astype(np.uint64)
-    hit: dict = {int(bits): 0 for bits in np.unique(planted_pairs[:, 2])}
+    hit = {int(bits): 0 for bits in np.unique(planted_pairs[:, 2])}
     total = {bits: int((planted_pairs[:, 2] == bits).sum()) for bits in hit}
     every = 0
     for pairs in spool.by_image(1 << 18):
@@ -372,8 +374,7 @@ def recall(spool: CandidateSpool, planted_pairs: np.ndarray) -> tuple[dict, dict
         there = np.isin(asked, names)
         for bits in total:
             hit[bits] += int((there & (planted_pairs[:, 2] == bits)).sum())
-    hit["all"] = every
-    return hit, total
+    return hit, total, every
 
 
 def beside_faiss(codes: Path, planted_pairs: np.ndarray, measure: Measure) -> None:

@@ -105,8 +105,8 @@ def contend(contender: str, tables: Path, keys: Path, work: Path, memory: str) -
                 index.name_archives(archives)
         case "added":
             order = [holding.archive for holding in holdings]
-            index = OwnershipIndex(work / "index")
-            found = add_holdings(holdings[-1:], order, index, None, work / "changes.parquet", {}).distinct
+            former = OwnershipIndex(work / "index")
+            found = add_holdings(holdings[-1:], order, former, None, work / "changes.parquet", {}).distinct
         case _:
             with duckdb.connect(str(work / "x.duckdb"), config={"memory_limit": memory, "threads": 2}) as connection:
                 connection.execute("SET preserve_insertion_order = false")

@@ -104,8 +104,7 @@ def _record(record_type: str, number: int, fields: str, content_type: str, block
 
 def write_file(path: Path, size: int, body_size: Callable[[random.Random], int], seed: int) -> list[Frame]:
     """Write a file of at least `size` bytes; returns the frame of each record."""
-    samples = [record[:1500] for record in records(400, alike(4096), seed + 1)]
-    dictionary = zstandard.train_dictionary(32 << 10, samples)
+    dictionary = zstandard.train_dictionary(32 << 10, [record[:1500] for record in records(400, alike(4096), seed + 1)])
     compressor = zstandard.ZstdCompressor(_LEVEL, dict_data=dictionary, write_checksum=True, write_content_size=False)
     stored = zstandard.ZstdCompressor(_LEVEL).compress(dictionary.as_bytes())
     frames = []

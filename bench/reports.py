@@ -52,7 +52,8 @@ GATE = [ImageDecision.KEPT, ImageDecision.SIZE, ImageDecision.MODE, ImageDecisio
 def digests(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Return digests that look like chance and are the same for the same numbers, as 32 bytes each."""
     words = np.stack([np.bitwise_count(numbers).astype(np.uint64)] + [numbers.astype(np.uint64)] * 3, axis=1)
-    words = (words + np.arange(1, 5, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    words += np.arange(1, 5, dtype=np.uint64)
+    words *= np.uint64(0x9E3779B97F4A7C15)
     words ^= words >> np.uint64(29)
     words *= np.uint64(0xBF58476D1CE4E5B9)
     words[:, 0] ^= words[:, 1] >> np.uint64(7)

@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -33,7 +33,7 @@ class _Lane:
     """One of the processes: every n-th frame, from its bytes to its preview."""
 
     def __init__(self, task: dict[str, Any], lane: int) -> None:
-        self.cpu: Counter[str] = Counter()
+        self.cpu: defaultdict[str, float] = defaultdict(float)
         self.images = 0
         self._task = task
         self._lane = lane
@@ -105,7 +105,7 @@ def main() -> None:
     task = job()
     task |= json.loads(Path(task["plan"]).read_text())
     stages = Stages()
-    images, cpu = 0, Counter[str]()
+    images, cpu = 0, defaultdict[str, float](float)
     with stages.stage("all"):
         pipes = []
         for lane in range(task["lanes"]):
@@ -118,7 +118,8 @@ def main() -> None:
             done, parts = receiver.recv()
             process.join()
             images += done
-            cpu += parts
+            for name, seconds in parts.items():
+                cpu[name] += seconds
     stages.cpu = cpu
     stages.report(images)
 

@@ -26,9 +26,9 @@ def main() -> None:
     with stages.stage("decompress to disk"):
         decompress(task, scratch / "archive.warc")
     with stages.stage("warcio to files"):
-        files = unpack(scratch / "archive.warc", scratch / "media")
+        unpacked = unpack(scratch / "archive.warc", scratch / "media")
     with stages.stage("hash, choose"):
-        files = unique(files)
+        files = unique(unpacked)
     with stages.stage("stills"):
         files = [picture for path in files if (picture := as_picture(path)) is not None]
     with stages.stage("Pillow"):

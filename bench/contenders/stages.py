@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +19,7 @@ class Stages:
     """CPU seconds of each stage of this process and its ended children, and when the stages were."""
 
     def __init__(self) -> None:
-        self.cpu: Counter[str] = Counter()
+        self.cpu: defaultdict[str, float] = defaultdict(float)
         self.spans: list[tuple[str, float, float]] = []
 
     @contextmanager

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,7 +65,7 @@ class _Graph:
         self._rng = np.random.default_rng(seed)
         self._names = 0
 
-    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         self._names += 1
         output = f"{kind.lower()}_{self._names}"
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
@@ -183,7 +184,7 @@ def byte_tokenizer() -> str:
     vocabulary = {token: number for number, token in enumerate([*letters, *(f"{letter}</w>" for letter in letters)])}
     marks = {"<|startoftext|>": VOCABULARY - 2, "<|endoftext|>": VOCABULARY - 1}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": True}
-    content = {
+    content: dict[str, object] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
