@@ -182,8 +182,9 @@ class LocalStore(Store):
         draft = self.root / f"{PENDING}{uuid.uuid4().hex}"
         try:
             _make_folder(self.root)
-            draft.touch()
-            draft.unlink()
+            self._remove_abandoned(self.root)
+            with _open_held(draft):
+                draft.unlink()
             os.scandir(self.root).close()
         except OSError as error:
             raise _explained(error, self.url) from error

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,35 @@ def test_the_draft_of_a_killed_process_is_never_listed_and_goes_with_the_next_pu
     LocalStore(store.root).put_bytes("files/1.tar", b"1")
     assert not left.exists()
     assert [stored.key for stored in store.list("")] == ["files/0.tar", "files/1.tar"]
+
+
+def test_what_a_killed_process_left_as_it_tried_the_store_goes_with_the_next_try(
+    store: LocalStore,
+) -> None:
+    store.put_bytes("files/0.tar", b"0")
+    child = """
+import sys, os, pathlib
+from imgmine.store.local import LocalStore
+sys.addaudithook(lambda event, details: event == "os.remove" and ".pending-" in str(details[0]) and os._exit(9))
+LocalStore(pathlib.Path(sys.argv[1])).check()
+"""
+    assert subprocess.run([sys.executable, "-c", child, str(store.root)], check=False).returncode == 9
+    assert len(list(store.root.glob(".pending-*"))) == 1
+    LocalStore(store.root).check()
+    assert files(store) == ["files/0.tar"]
+    assert not list(store.root.glob(".pending-*"))
+
+
+def test_who_tries_the_store_and_who_puts_something_beside_take_no_draft_from_each_other(store: LocalStore) -> None:
+    def often(use: Callable[[LocalStore], None]) -> None:
+        for _ in range(100):
+            use(LocalStore(store.root))
+
+    with ThreadPoolExecutor(4) as pool:
+        uses = [LocalStore.check, LocalStore.check, lambda store: store.put_bytes("a", b""), LocalStore.check]
+        for done in [pool.submit(often, use) for use in uses]:
+            done.result()
+    assert not list(store.root.glob(".pending-*"))
 
 
 def test_a_draft_whose_writer_is_alive_is_left_alone(store: LocalStore, tmp_path: Path) -> None:
