@@ -21,6 +21,7 @@ from imgmine_assets.doctor_cli import doctor, remove
 from imgmine_assets.label_cli import label
 from imgmine_assets.models_cli import models
 from imgmine_assets.release_cli import release
+from imgmine_assets.run_cli import run
 from imgmine_assets.takedown_cli import takedown
 
 _DOTENV = """\
@@ -53,6 +54,7 @@ def main() -> None:
 main.add_command(models)
 main.add_command(label)
 main.add_command(release)
+main.add_command(run)
 main.add_command(takedown)
 main.add_command(doctor)
 main.add_command(remove)

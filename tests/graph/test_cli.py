@@ -60,10 +60,13 @@ def terminal(archive: DemoArchive, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_help_names_every_command(terminal: Terminal) -> None:
     shown = terminal.run("--help")
     assert shown.returncode == 0
-    assert {"demo", "discover", "mine", "explain", "setup"} <= set(re.findall(r"^  (\w+)", shown.stdout, re.MULTILINE))
+    commands = re.findall(r"^  (\w+)", shown.stdout, re.MULTILINE)
+    assert {"demo", "discover", "mine", "run", "explain", "setup"} <= set(commands)
 
 
-@pytest.mark.parametrize("arguments", [("mine",), ("mine", "a,b"), ("unknown",), ("explain",), ("demo", "--port", "x")])
+@pytest.mark.parametrize(
+    "arguments", [("mine",), ("mine", "a,b"), ("unknown",), ("explain",), ("demo", "--port", "x"), ("run", "unknown")]
+)
 def test_wrong_usage_exits_with_2(terminal: Terminal, arguments: tuple[str, ...]) -> None:
     assert terminal.run(*arguments).returncode == 2
 
@@ -81,6 +84,13 @@ def test_a_misspelt_archive_exits_with_1_says_why_and_is_no_partition(terminal: 
     assert failed.stderr.splitlines()[-1] == f"{misspelt}: IA has no such item. Check the identifier."
     with dg.DagsterInstance.from_config(str(terminal.home / "dagster")) as instance:
         assert misspelt not in instance.get_dynamic_partitions("archives")
+
+
+def test_a_job_is_run_for_the_partitions_that_are_named(terminal: Terminal) -> None:
+    ran = terminal.run("run", "own_in_parts", "f")
+    assert (ran.returncode, ran.stdout) == (0, "f: done\n"), ran.stderr
+    assert [path.name for path in terminal.home.glob("store/ownership_parts/*")] == ["f.parquet"]
+    assert terminal.run("run", "own_in_parts", "g").returncode == 2
 
 
 def test_explain_tells_the_story_of_a_hash_a_url_and_a_file(
