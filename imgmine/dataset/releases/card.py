@@ -4,7 +4,7 @@ Its front matter is what the Hugging Face hub reads.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import yaml
@@ -13,8 +13,11 @@ from imgmine.dataset.releases.diff import Diff
 from imgmine.dataset.releases.packing import SAMPLES_FILE
 from imgmine.dataset.releases.recipe import Content, Layout, Recipe
 from imgmine.dataset.releases.release import Release
-from imgmine.dataset.releases.samples import MEANINGS, PACKED, PLANNED
+from imgmine.dataset.releases.samples import MEANINGS, PACKED, PLANNED, tar_features
 from imgmine.dataset.releases.selection import RULE_MEANINGS
+from imgmine.store.publish import content_digest
+
+_FRONT = "---\n"
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LARGER = ((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"))
@@ -37,7 +40,7 @@ def card(release: Release, recipe: Recipe, diff: Diff | None) -> str:
     if recipe.content is Content.PREVIEWS:
         what = "previews (JPEG)" + (f", {recipe.short_side} pixels on the short side" if recipe.short_side else "")
     parts = [
-        f"---\n{_front_matter(release, recipe)}---\n",
+        f"{_FRONT}{_yaml(_front_matter(release, recipe))}{_FRONT}",
         f"# {recipe.title}, {release.version}\n",
         f"{recipe.description}\n",
         f"{release.images:,} images ({what}) in {len(release.shards):,} shards of {_bytes(release.size)}, from "
@@ -67,36 +70,60 @@ def card(release: Release, recipe: Recipe, diff: Diff | None) -> str:
 
 
 def corrected_card(text: str, release: Release) -> str:
-    """Return a card with how many images a take-down has left of the release under its title. All else stays."""
+    """Return a card with how many images a take-down has left of the release under its title, and its configs anew.
+
+    All else stays.
+    """
     said = (
         f"**Taken out after this release was made: {release.taken_out:,}. Images that are left: {release.images:,}.** "
         "What else is counted here is of the release as it was made.\n"
     )
+    front, _, rest = text.removeprefix(_FRONT).partition(f"\n{_FRONT}")
+    front_matter = yaml.safe_load(front)
+    # Not by `parse_recipe`: a take-down must not fail over a recipe that was fine once.
+    front_matter["configs"] = _configs(release, yaml.safe_load(release.recipe)["layouts"])
+    text = _FRONT + _yaml(front_matter) + _FRONT + rest
     title = f", {release.version}\n\n"
     head, found, rest = text.partition(title)
     return head + found + said + "\n" + _CORRECTED.sub("", rest) if found else text
 
 
-def _front_matter(release: Release, recipe: Recipe) -> str:
+def _front_matter(release: Release, recipe: Recipe) -> dict[str, Any]:
     said: dict[str, Any] = {
         "pretty_name": recipe.title,
         "license": "other",
         "license_name": "see-the-card",
         "size_categories": [_size_category(release.images)],
         "tags": ["imgmine", "images", "provenance"],
+        "configs": _configs(release, recipe.layouts),
     }
-    configs = []
-    if Layout.PARQUET in recipe.layouts:
-        configs.append(_config("default", "data/*.parquet"))
-    if Layout.WEBDATASET in recipe.layouts:
-        configs.append(_config("webdataset" if configs else "default", "data/*.tar"))
-    configs.append(_config(SAMPLES_FILE, f"{SAMPLES_FILE}/*.parquet"))
-    said["configs"] = configs
+    if Layout.PARQUET not in recipe.layouts:
+        said["dataset_info"] = {
+            "config_name": "default",
+            "features": tar_features(release.statistics["extensions"]),
+        }
+    return said
+
+
+def _yaml(said: Mapping[str, Any]) -> str:
     return yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
 
 
-def _config(name: str, path: str) -> dict[str, Any]:
-    return {"config_name": name, "data_files": [{"split": "train", "path": path}]}
+def _configs(release: Release, layouts: Collection[str]) -> list[dict[str, Any]]:
+    # `datasets` reads all configs of a folder by the one builder that the first one's files need: tars and Parquet
+    # cannot both be there.
+    paths = {"default": "data/*.tar"}
+    if Layout.PARQUET in layouts:
+        paths = {"default": "data/*.parquet", SAMPLES_FILE: f"{SAMPLES_FILE}/*.parquet"}
+    # It keeps what it has read under the folder's name and a hash of what is said here, which the files are not part
+    # of: without their digest it would give out of its cache what a take-down has removed. Their names would do as
+    # well, but a large release has thousands.
+    digests = [file.sha256 for shard in release.shards for _, file in sorted(shard.files.items())]
+    description = f"shards {content_digest(''.join(digests).encode())}"
+    return [
+        {"config_name": name, "description": description, "data_files": [{"split": "train", "path": path}]}
+        for name, path in paths.items()
+    ]
 
 
 def _size_category(images: int) -> str:
@@ -104,20 +131,31 @@ def _size_category(images: int) -> str:
 
 
 def _loading(release: Release, recipe: Recipe) -> str:
-    lines = ["```python"]
+    lines = ["```python", "import datasets"]
     if Layout.PARQUET in recipe.layouts:
-        lines += [
-            "import datasets",
-            'images = datasets.load_dataset("parquet", data_files="data/*.parquet", split="train", streaming=True)',
-        ]
+        lines.append(_load("images", "parquet", "data/*.parquet"))
+        configs = "`default`, the pictures, and `samples`, the same rows without them"
+    else:
+        lines.append(_load("samples", "parquet", f"{SAMPLES_FILE}/*.parquet") + "  # the rows without pictures")
+        configs = "`default`, the tars"
     if Layout.WEBDATASET in recipe.layouts:
         last = release.shards[-1].number
         lines += [
+            _load("images", "webdataset", "data/*.tar"),
             "import glob, webdataset",
             'tars = sorted(glob.glob("data/*.tar"))  # 00000 to ' + f"{last:05d}",
             'samples = webdataset.WebDataset(tars, shardshuffle=False).decode("pil")  # jpg, png, …, and json',
         ]
-    return "\n".join([*lines, "```", ""])
+    told = (
+        f"The folder as a whole is `datasets.load_dataset(folder)`, with these configs: {configs}. It is read by one "
+        "builder, so tars and Parquet are not both configs. Of tars by themselves `datasets` wants the same members in "
+        "each sample: originals in several formats it reads from the folder.\n"
+    )
+    return "\n".join([*lines, "```", "", told])
+
+
+def _load(name: str, builder: str, files: str) -> str:
+    return f'{name} = datasets.load_dataset("{builder}", data_files="{files}", split="train", streaming=True)'
 
 
 def _statistics(statistics: Mapping[str, Any]) -> list[str]:

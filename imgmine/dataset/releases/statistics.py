@@ -47,6 +47,7 @@ def count_statistics(chosen: Chosen) -> Mapping[str, Any]:
         "stills": stills,
         "with_copyright_in_exif": copyrights,
         "formats": counts("original_format"),
+        "extensions": counts("extension"),
         "shorter_side": {name.partition(" ")[2]: n for name, n in sides.items()},
         "captured_in": counts("strftime(captured_at, '%Y-%m')", "value"),
         "categories": counts("category", limit=_MOST_CATEGORIES) if without_category < chosen.images else {},

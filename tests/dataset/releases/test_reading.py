@@ -1,14 +1,17 @@
 """A release is read as it is by `datasets`, `webdataset` and `mlcroissant`."""
 
 import warnings
+from collections import Counter
 from datetime import date
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from imgmine.dataset.releases.rewriting import take_out
 from imgmine.store.local import LocalStore
-from tests.dataset.releases.mined_store import make, recipe_of
+from tests.dataset.releases.conftest import PICTURES
+from tests.dataset.releases.mined_store import EARLY, make, recipe_of
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,47 @@ def test_datasets_reads_both_layouts_and_the_folder(release: Path, tmp_path: Pat
     assert min(tars[0]["jpg"].size) == 64
     streamed = datasets.load_dataset(str(release), split="train", streaming=True)
     assert next(iter(streamed))["url"].startswith("https://i.imgur.com/")
+
+
+@pytest.mark.parametrize("content", ["previews", "originals"])
+@pytest.mark.parametrize("layouts", [["parquet"], ["webdataset"], ["webdataset", "parquet"]])
+def test_every_config_of_the_card_loads(layouts: list[str], content: str, mined: LocalStore, tmp_path: Path) -> None:
+    import datasets
+
+    make(mined, recipe_of(content=content, layouts=layouts, shard_images=12), tmp_path)
+    folder = str(mined.root / "releases" / "v1")
+    names = datasets.get_dataset_config_names(folder)
+    assert names == (["default", "samples"] if "parquet" in layouts else ["default"])
+    for name in names:
+        rows = datasets.load_dataset(folder, name, split="train", cache_dir=str(tmp_path / "cache"))
+        assert len(rows) == 21
+        if name == "default":
+            pictures = [row[column] for row in rows for column in ("image", "jpg", "png") if row.get(column)]
+            formats = Counter(picture.format for picture in pictures)
+            assert formats == ({"JPEG": 21} if content == "previews" else {"JPEG": 20, "PNG": 1})
+
+
+@pytest.mark.parametrize("layouts", [["parquet"], ["webdataset"]])
+def test_what_was_taken_down_is_not_loaded_from_the_cache(
+    layouts: list[str], mined: LocalStore, tmp_path: Path
+) -> None:
+    import datasets
+
+    release = make(mined, recipe_of(layouts=layouts, shard_images=12), tmp_path).release
+    folder = str(mined.root / "releases" / "v1")
+    out = PICTURES[EARLY][0]
+
+    def loaded() -> list[set[str]]:
+        found = []
+        for name in datasets.get_dataset_config_names(folder):
+            rows = datasets.load_dataset(folder, name, split="train", cache_dir=str(tmp_path / "cache"))
+            found.append(set(rows["__key__" if "__key__" in rows.column_names else "blake2b"]))
+        return found
+
+    before = loaded()
+    assert all(out.name in names for names in before)
+    take_out(mined, release, [out.digest], tmp_path / "out")
+    assert loaded() == [names - {out.name} for names in before]
 
 
 def test_webdataset_reads_the_tars(release: Path) -> None:

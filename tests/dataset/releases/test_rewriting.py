@@ -54,8 +54,9 @@ def test_the_card_says_how_many_are_left_and_is_the_one_that_is_named(mined: Loc
         assert hashlib.sha256(card).hexdigest() == release.documents[CARD].sha256
         assert len(card) == release.documents[CARD].size
         added = [line for line in card.decode().splitlines() if line and line not in made.splitlines()]
-        assert len(added) == 1
-        assert f"was made: {count}. Images that are left: {release.images}.**" in added[0]
+        assert len(added) == 3
+        assert all(line.startswith("  description: shards ") for line in added[:2])
+        assert f"was made: {count}. Images that are left: {release.images}.**" in added[2]
 
 
 def test_a_shard_is_as_if_the_image_had_never_been_in_it(mined: LocalStore, tmp_path: Path) -> None:
