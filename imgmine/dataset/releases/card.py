@@ -148,8 +148,8 @@ def _loading(release: Release, recipe: Recipe) -> str:
         ]
     told = (
         f"The folder as a whole is `datasets.load_dataset(folder)`, with these configs: {configs}. It is read by one "
-        "builder, so tars and Parquet are not both configs. Of tars by themselves `datasets` wants the same members in "
-        "each sample: originals in several formats it reads from the folder.\n"
+        "builder, so tars and Parquet are not both configs. Of tars by themselves `datasets` knows only the members "
+        "that the first samples have, and drops others: originals in several formats it reads from the folder.\n"
     )
     return "\n".join([*lines, "```", "", told])
 

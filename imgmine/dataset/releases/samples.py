@@ -137,7 +137,7 @@ def data_schema() -> pa.Schema:
 def tar_features(extensions: Iterable[str]) -> list[dict[str, Any]]:
     """Return what `datasets` finds in tars of pictures with these extensions, as a card's `dataset_info` says it.
 
-    Told nothing, it takes the members and their types from the first five samples, and fails where others differ.
+    Told nothing, it takes the members and their types from the first five samples, and fails over others or drops them.
     """
     said = [
         {"name": field.name, "dtype": _json_dtype(field.type)}
