@@ -10,3 +10,8 @@ class ImgmineError(Exception):
 
 class PersonNeeded(ImgmineError):
     """What comes again until a person changes a setting, a file or what is asked for. Trying again does not help."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, without a full stop."""
+    return str(error).split("\n", 1)[0].rstrip(".")

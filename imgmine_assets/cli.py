@@ -178,7 +178,7 @@ def query(sql: str, rows: int, as_csv: bool) -> None:
     try:
         with (
             TemporaryDirectory() as scratch,
-            open_warehouse(store_of(settings), Path(scratch)) as warehouse,
+            open_warehouse(store_of(settings), settings.mirror, Path(scratch)) as warehouse,
         ):
             found = warehouse.sql(sql)
             if found is not None and as_csv:
@@ -190,6 +190,10 @@ def query(sql: str, rows: int, as_csv: bool) -> None:
                 found.show(max_width=shutil.get_terminal_size().columns, max_rows=rows)
     except NotInStore:
         raise click.ClickException("There is no warehouse yet. Launch the job statistics.") from None
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise click.ClickException(
+            f"{error}\nIf that is a file of the store: imgmine doctor says what to do."
+        ) from error
     except duckdb.Error as error:
         raise click.ClickException(str(error)) from error
 

@@ -74,12 +74,8 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
             rounds.append(see_to_dataset(store, places, scratch=whole, repair=repair, read_bytes=progress.read_bytes))
         for diagnoses in rounds:
             for diagnosis in diagnoses:
-                finding = diagnosis.finding
                 counts[diagnosis.is_mended] += 1
-                said = f"{finding.where}: {finding.message}. {diagnosis.done}." if diagnosis.done else f"{finding}."
-                if diagnosis.done and not diagnosis.is_mended:
-                    said += f" {finding.remedy}."
-                click.echo(said)
+                click.echo(str(diagnosis))
     for archive in skipped:
         click.echo(f"{archive}: left out, for a run of it is under way.", err=True)
     mended = f", {counts[True]} of them mended" if counts[True] else ""

@@ -10,7 +10,7 @@ from imgmine.dataset.known_files import KnownFiles, known_before
 from imgmine.dataset.publishing import DatasetSummary, publish_dataset
 from imgmine.dataset.takedown.listings import hidden_in
 from imgmine.dataset.takedown_log import read_log
-from imgmine.dataset.warehouse import build_warehouse, checkout_warehouse, hide_blocked, publish_warehouse
+from imgmine.dataset.warehouse import build_warehouse, checkout_warehouse, hide_blocked, place_views, publish_warehouse
 from imgmine.store.base import Store
 
 
@@ -32,8 +32,10 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return build_warehouse(store, Path(self.mirror), scratch)
 
     def checkout(self, store: Store, scratch: Path) -> Path:
-        """Return a private copy of the published warehouse."""
-        return checkout_warehouse(store, scratch)
+        """Return a private copy of the published warehouse, whose views are over the store as it lies now."""
+        path = checkout_warehouse(store, scratch)
+        place_views(store, self.mirror_folder, path)
+        return path
 
     def publish(self, store: Store, path: Path) -> None:
         """Publish a private copy in place of the former warehouse."""

@@ -65,6 +65,8 @@ class Kind(StrEnum):
     LEFT_BEHIND = "what a killed process has left"
     NO_PARTITION = "data of an archive that is no partition"
     DATASET = "tables over all archives"
+    LABELS = "what people said of pictures"
+    MODEL = "a fitted model"
     RELEASE = "a release"
     TAKEDOWN_LOG = "the log of take-downs"
 
@@ -146,15 +148,16 @@ def _mine(archive: str) -> str:
 
 
 def _mark_and_make(archive: str, table: str) -> str:
-    then = "launch find_near_duplicates" if table == SKETCHES else f"run: imgmine mine {archive}"
-    return f"Run: imgmine doctor {archive} --repair; then {then}"
+    then = make_again(archive, table)
+    return f"Run: imgmine doctor {archive} --repair; then {then[0].lower()}{then[1:]}"
 
 
 def _remove_and_mine(store: Store, key: str, archive: str) -> str:
     return f"Remove {store.uri(key)}, then run: imgmine mine {archive}"
 
 
-def _again(archive: str, table: str) -> str:
+def make_again(archive: str, table: str) -> str:
+    """Return what to do to have a table made that is gone or counts as out of date."""
     return "Launch the job find_near_duplicates" if table == SKETCHES else _mine(archive)
 
 
@@ -194,7 +197,7 @@ def _read_table(store: Store, archive: str, name: str, read: _Read, *, whole: bo
             if version != SCHEMA_VERSION
             else f"the table has not the columns of its schema ({unlike})"
         )
-        remedy = _again(archive, name) if version != SCHEMA_VERSION else _remove_and_mine(store, key, archive)
+        remedy = make_again(archive, name) if version != SCHEMA_VERSION else _remove_and_mine(store, key, archive)
         yield Finding(Kind.OTHER_SCHEMA, archive, key, message, remedy)
     if rows is not None and not unlike:
         read.rows[name] = rows

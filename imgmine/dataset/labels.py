@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from imgmine.errors import ImgmineError
+from imgmine.errors import ImgmineError, PersonNeeded, first_line
 from imgmine.store.base import Store
 from imgmine.store.publish import content_digest, fingerprint
 from imgmine.store.tables import DIGEST, LABELS, Provenance, to_parquet
@@ -35,6 +35,10 @@ _TRUE, _FALSE, _TAKEN_BACK = frozenset({"1", "yes", "true", "good"}), frozenset(
 
 class LabelError(ImgmineError):
     """What was given is no label."""
+
+
+class DamagedLabels(PersonNeeded):
+    """A part of the log cannot be read."""
 
 
 class Label(NamedTuple):
@@ -132,7 +136,7 @@ def add_labels(store: Store, labels: Sequence[Label], *, by: str | None = None, 
 
 
 def read_labels(store: Store, mirror_folder: Path) -> LabelLog:
-    """Return what has been said. `mirror_folder` keeps copies of a remote store's log."""
+    """Return what has been said. `mirror_folder` keeps copies of a remote store's log. Raises `DamagedLabels`."""
     parts = _parts(store, mirror_folder)
     rows = _rows(parts)
     values: dict[str, dict[bytes, bool]] = {}
@@ -146,7 +150,7 @@ def read_labels(store: Store, mirror_folder: Path) -> LabelLog:
 
 
 def sayings_of(store: Store, mirror_folder: Path, blake2b: bytes) -> tuple[Saying, ...]:
-    """Return all that has been said of one picture, in the order of time."""
+    """Return all that has been said of one picture, in the order of time. Raises `DamagedLabels`."""
     rows = _rows(_parts(store, mirror_folder), pc.field("blake2b") == pa.scalar(blake2b, DIGEST))
     return tuple(Saying(row["label"], row["value"], row["by"], row["at"]) for row in rows)
 
@@ -156,5 +160,15 @@ def _parts(store: Store, mirror_folder: Path) -> list[Path]:
 
 
 def _rows(parts: Sequence[Path], which: pc.Expression | None = None) -> list[dict[str, Any]]:
-    tables = [LABELS.empty_table(), *(pq.read_table(part, schema=LABELS, filters=which) for part in parts)]
+    tables = [LABELS.empty_table(), *(_read(part, which) for part in parts)]
     return sorted(pa.concat_tables(tables).to_pylist(), key=lambda row: row["at"])
+
+
+def _read(part: Path, which: pc.Expression | None) -> pa.Table:
+    try:
+        return pq.read_table(part, schema=LABELS, filters=which)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedLabels(
+            f"{FOLDER}/{part.name} in the store cannot be read ({first_line(error)}). Restore it from a backup. Where "
+            "there is none, remove it, and give the labels again that were given then."
+        ) from error

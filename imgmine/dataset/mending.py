@@ -8,10 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from imgmine.archives.cache import cached
-from imgmine.dataset.archives import named_ownership
+from imgmine.dataset.dataset_checks import examine_dataset
 from imgmine.dataset.doctor import (
     MARKABLE,
     REMOVABLE,
@@ -20,6 +18,7 @@ from imgmine.dataset.doctor import (
     Kind,
     archives_in,
     examine,
+    make_again,
     unknown,
 )
 from imgmine.dataset.release_checks import examine_log, examine_releases
@@ -28,10 +27,7 @@ from imgmine.places import Places
 from imgmine.scratch import STAGES, StageBusy, alone_with, left_behind, scratch_folder
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import out_of_date, read_table
-from imgmine.store.tables import parquet_metadata, table_key
-
-_ARCHIVES_KEY = table_key("dataset", "archives")
-_STATISTICS = "Launch the job statistics"
+from imgmine.store.tables import table_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +40,15 @@ class Diagnosis:
     @property
     def is_mended(self) -> bool:
         return self.finding.kind in REMOVABLE and bool(self.done)
+
+    def __str__(self) -> str:
+        finding = self.finding
+        if not self.done:
+            return f"{finding}."
+        left = ""
+        if not self.is_mended and finding.archive is not None and finding.table is not None:
+            left = f" {make_again(finding.archive, finding.table)}."
+        return f"{finding.where}: {finding.message}. {self.done}.{left}"
 
 
 def make_round(
@@ -146,12 +151,13 @@ def see_to_dataset(
     repair: bool = False,
     read_bytes: Callable[[int], None] | None = None,
 ) -> Iterator[Diagnosis]:
-    """Yield what is wrong with tables over all archives, releases and the log of take-downs, and what killed processes
-    left that is no archive's.
+    """Yield what is wrong with what is made over all archives, labels, models, releases and the log of take-downs, and
+    what killed processes left that is no archive's.
 
-    `scratch` is where files of releases are read whole, None where they are not to be; `read_bytes` is told bytes.
+    `scratch` is where tables and files of releases are read whole, None where they are not to be; `read_bytes` is told
+    bytes of releases.
     """
-    yield from (Diagnosis(finding) for finding in _dataset(store))
+    yield from (Diagnosis(finding) for finding in examine_dataset(store, scratch))
     yield from (Diagnosis(finding) for finding in examine_releases(store, scratch, read_bytes))
     yield from (Diagnosis(finding) for finding in examine_log(store))
     done, remedy = "Removed" if repair else "", "Run: imgmine doctor --repair"
@@ -167,20 +173,3 @@ def see_to_dataset(
             path = str(places.scratch_root / stage / name)
             message = "a killed run has left its working folder"
             yield Diagnosis(Finding(Kind.LEFT_BEHIND, None, path, message, remedy), done)
-
-
-def _dataset(store: Store) -> Iterator[Finding]:
-    try:
-        data = store.get_bytes(_ARCHIVES_KEY)
-        metadata = parquet_metadata(data)
-    except NotInStore:
-        return
-    except (pa.ArrowException, OSError, ValueError):
-        message = "the table cannot be read"
-        remedy = f"Remove {store.uri(_ARCHIVES_KEY)}, then launch the job statistics"
-        yield Finding(Kind.DATASET, None, _ARCHIVES_KEY, message, remedy)
-        return
-    for name in named_ownership(metadata):
-        if store.stat(f"dataset/{name}") is None:
-            message = f"{_ARCHIVES_KEY} names this, and it is not in the store"
-            yield Finding(Kind.DATASET, None, f"dataset/{name}", message, _STATISTICS)

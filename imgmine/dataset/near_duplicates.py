@@ -255,9 +255,9 @@ def _published_inputs(store: Store) -> str | None:
         tail = store.get_range(NEAR_DUPLICATES_KEY, max(0, stored.size - 8), 8)
         length = int.from_bytes(tail[:4], "little") + 8
         footer = store.get_range(NEAR_DUPLICATES_KEY, max(0, stored.size - length), length)
-    except NotInStore:
+        return parquet_metadata(footer).get("inputs")
+    except (NotInStore, pa.ArrowException, OSError):  # gone meanwhile; or damaged, and then made again
         return None
-    return parquet_metadata(footer).get("inputs")
 
 
 def _summary(table: Path, *, judged: int, remembered: int, changed: bool) -> NearDuplicates:

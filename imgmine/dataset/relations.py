@@ -9,10 +9,12 @@ from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from imgmine.dataset.archives import ARCHIVES, named_ownership
 from imgmine.dataset.near_groups import NEAR_DUPLICATES
 from imgmine.dataset.ownership import OWNERSHIP
+from imgmine.errors import PersonNeeded, first_line
 from imgmine.store.tables import ANOMALY_SCORES, FILES, IMAGES, JUDGEMENTS, RECORDS, embeddings_schema, parquet_metadata
 
 # The tables of which each archive has a part, and those of which there is one file for all.
@@ -30,7 +32,21 @@ DATASET_TABLES: Mapping[str, pa.Schema] = MappingProxyType(
     {"ownership": OWNERSHIP, "archives": ARCHIVES, "near_duplicates": NEAR_DUPLICATES}
 )
 
+MADE_BY: Mapping[str, str] = MappingProxyType(
+    {"ownership": "statistics", "archives": "statistics", "near_duplicates": "find_near_duplicates"}
+)
+"""The jobs that make `DATASET_TABLES` anew."""
+
 _PARQUET = ".parquet"
+
+
+class DamagedTable(PersonNeeded):
+    """A table over all archives cannot be read."""
+
+    def __init__(self, table: str, key: str, why: Exception) -> None:
+        super().__init__(
+            f"{key} in the store cannot be read ({first_line(why)}). Remove it, then launch the job {MADE_BY[table]}."
+        )
 
 
 def connect(database: Path | None = None, *, read_only: bool = False, memory: str = "1GB") -> duckdb.DuckDBPyConnection:
@@ -87,12 +103,17 @@ def view_archive_tables(connection: duckdb.DuckDBPyConnection, folders: Mapping[
 
 
 def dataset_table(table: str, folder: Path) -> str:
-    """Return a SELECT of one of `DATASET_TABLES`, which lie in `folder`."""
+    """Return a SELECT of one of `DATASET_TABLES`, which lie in `folder`. Raises `DamagedTable`."""
     schema = DATASET_TABLES[table]
     columns = ", ".join(_quoted_name(name) for name in schema.names)
     paths = ownership_files(folder) if table == "ownership" else (folder / f"{table}{_PARQUET}",)
     if not paths or not paths[0].is_file():
         return _empty(schema)
+    for path in paths:
+        try:
+            pq.read_metadata(path)
+        except (pa.ArrowException, OSError) as error:
+            raise DamagedTable(table, f"{folder.name}/{path.name}", error) from error
     whole, *changes = (f"SELECT {columns} FROM {parquet_source(path)}" for path in paths)
     if not changes:
         return whole
@@ -102,10 +123,16 @@ def dataset_table(table: str, folder: Path) -> str:
     )
 
 
+def empty_dataset_table(table: str) -> str:
+    """Return a SELECT of none of the rows of one of `DATASET_TABLES`."""
+    return _empty(DATASET_TABLES[table])
+
+
 def ownership_files(folder: Path) -> tuple[Path, ...]:
     """Return the files of the `ownership` that is published in `folder`: a whole table, and changes to it, or none.
 
-    A row of the changes is true instead of the whole's. They are of the `archives.parquet` that lies there now.
+    A row of the changes is true instead of the whole's. They are of the `archives.parquet` that lies there now. Raises
+    `DamagedTable`.
     """
     metadata = _archives_metadata(folder)
     return tuple(folder / name for name in named_ownership(metadata))
@@ -124,6 +151,8 @@ def _archives_metadata(folder: Path) -> dict[str, str]:
         return parquet_metadata((folder / f"archives{_PARQUET}").read_bytes())
     except FileNotFoundError:
         return {}
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedTable("archives", f"{folder.name}/archives{_PARQUET}", error) from error
 
 
 def listed(select: str, columns: Collection[str]) -> str:

@@ -123,7 +123,10 @@ class Verdicts:
         return key
 
     def _read(self, key: str) -> Rows:
-        table = from_parquet(self._store.get_bytes(key))
+        try:
+            table = from_parquet(self._store.get_bytes(key))
+        except (pa.ArrowException, OSError):  # damaged: its pairs are looked at again
+            return np.empty(0, _ROW)
         rows = np.empty(len(table), _ROW)
         pairs = table["pair"].combine_chunks()
         rows["pair"] = np.frombuffer(pairs.buffers()[1], "<u8", 2 * len(pairs), 16 * pairs.offset).reshape(-1, 2)

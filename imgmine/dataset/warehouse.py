@@ -13,13 +13,16 @@ business (`dbt_reports/`); they live in the same file.
 
 The views name the Parquet files by absolute paths: the store's own where it is a local folder, else the mirror folder
 that was given. So `duckdb -readonly <store>/warehouse.duckdb` works for a person on a machine that has them, without
-any extension.
+any extension. Where the store or the mirror was moved or copied since, whoever opens the warehouse by this module has
+the views made anew in the private copy: they would show what lies, or lay, at the former place.
 """
 
+import logging
 import os
 import shutil
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -27,12 +30,31 @@ import pyarrow as pa
 
 from imgmine.dataset.funnel import FUNNEL_SQL
 from imgmine.dataset.population_tables import write_population
-from imgmine.dataset.relations import ARCHIVE_TABLES, DATASET_TABLES, archive_table, connect, dataset_table, listed
+from imgmine.dataset.relations import (
+    ARCHIVE_TABLES,
+    DATASET_TABLES,
+    DamagedTable,
+    archive_table,
+    connect,
+    dataset_table,
+    empty_dataset_table,
+    listed,
+    quoted,
+)
 from imgmine.dataset.takedown_log import read_log
+from imgmine.errors import PersonNeeded
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.tables import DIGEST
 
 WAREHOUSE_KEY = "warehouse.duckdb"
+
+_log = logging.getLogger(__name__)
+# The view whose comment says over which folder the views were made.
+_PLACED = "records"
+
+
+class DamagedWarehouse(PersonNeeded):
+    """The published warehouse cannot be opened."""
 
 
 def checkout_warehouse(store: Store, scratch: Path) -> Path:
@@ -48,6 +70,10 @@ def checkout_warehouse(store: Store, scratch: Path) -> Path:
     except NotInStore:
         connect(path).close()
     except duckdb.Error:
+        _log.warning(
+            "%s cannot be read, and is begun anew. The job statistics counts again what was in it.",
+            store.uri(WAREHOUSE_KEY),
+        )
         path.unlink()
         connect(path).close()
     return path
@@ -76,14 +102,14 @@ def hide_blocked(store: Store, mirror_folder: Path, scratch: Path) -> bool:
 
     The views are made anew, of the tables that are there now; what was counted is counted anew with the next
     statistics. Where another warehouse is published meanwhile, it is done with that one. Returns False where there is
-    none yet.
+    none yet. A damaged table over all archives does not keep anything from being hidden: its view is empty.
     """
     while (published := store.stat(WAREHOUSE_KEY)) is not None:
         path = checkout_warehouse(store, scratch)
         blocked = read_log(store).blocked
         with connect(path) as connection:
             connection.execute("BEGIN")
-            _make_views(connection, store, mirror_folder, blocked)
+            _make_views(connection, store, mirror_folder, blocked, with_damaged=True)
             for table in _tables_by_file(connection):
                 connection.execute(f'DELETE FROM "{table}" WHERE blake2b IN (SELECT blake2b FROM blocked)')
             connection.execute("COMMIT")
@@ -93,16 +119,54 @@ def hide_blocked(store: Store, mirror_folder: Path, scratch: Path) -> bool:
     return False
 
 
+def place_views(store: Store, mirror_folder: Path, path: Path) -> None:
+    """Make the views of a local warehouse anew where they are of another place than the store, or its mirror, is now.
+
+    What the log blocks now is in none of them. Raises `DamagedTable`.
+    """
+    with connect(path, read_only=True) as connection:
+        if _are_placed(connection, store, mirror_folder):
+            return
+    with connect(path) as connection:
+        connection.execute("BEGIN")
+        _make_views(connection, store, mirror_folder, read_log(store).blocked)
+        connection.execute("COMMIT")
+        connection.execute("CHECKPOINT")
+
+
+def _are_placed(connection: duckdb.DuckDBPyConnection, store: Store, mirror_folder: Path) -> bool:
+    select = "SELECT comment FROM duckdb_views() WHERE schema_name = 'main' AND view_name = ?"
+    return connection.execute(select, [_PLACED]).fetchall() == [(_place(store, mirror_folder),)]
+
+
+def _place(store: Store, mirror_folder: Path) -> str:
+    return str(store.mirror_path(_PLACED, mirror_folder).resolve())
+
+
 def _make_views(
-    connection: duckdb.DuckDBPyConnection, store: Store, mirror_folder: Path, blocked: Collection[bytes]
+    connection: duckdb.DuckDBPyConnection,
+    store: Store,
+    mirror_folder: Path,
+    blocked: Collection[bytes],
+    *,
+    with_damaged: bool = False,
 ) -> None:
-    """Make the views of every table, without the files that are blocked, and the table `blocked` of those."""
+    """Make the views of every table, without the files that are blocked, and the table `blocked` of those.
+
+    Raises `DamagedTable` where one over all archives cannot be read; `with_damaged`, its view is empty.
+    """
     folders = {table: store.mirror(table, ".parquet", mirror_folder) for table in ARCHIVE_TABLES}
     dataset = store.mirror("dataset", ".parquet", mirror_folder)
-    views = {
-        **{table: archive_table(table, folder) for table, folder in folders.items()},
-        **{table: dataset_table(table, dataset) for table in DATASET_TABLES},
-    }
+    views = {table: archive_table(table, folder) for table, folder in folders.items()}
+    for table in DATASET_TABLES:
+        try:
+            views[table] = dataset_table(table, dataset)
+        except DamagedTable as error:
+            if not with_damaged:
+                raise
+            # An empty view shows nothing that is blocked, and the table is made of others: nothing is lost by it.
+            _log.warning("%s After that, launch the job statistics. Until then the view %s is empty.", error, table)
+            views[table] = empty_dataset_table(table)
     for name in [*views, "blocked"]:
         _drop(connection, name)
     connection.register("log", pa.table({"blake2b": pa.array(sorted(blocked), DIGEST)}))
@@ -113,6 +177,7 @@ def _make_views(
         # Without the join where there is nothing to hide: it would cost every query of a large dataset.
         shown = listed(select, schemas[name].names) if blocked else select
         connection.execute(f"CREATE VIEW {name} AS {shown}")
+    connection.execute(f"COMMENT ON VIEW {_PLACED} IS {quoted(_place(store, mirror_folder))}")
 
 
 def _tables_by_file(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -132,20 +197,52 @@ def publish_warehouse(store: Store, path: Path) -> None:
     store.put_file(WAREHOUSE_KEY, path)
 
 
-def open_warehouse(store: Store, scratch: Path) -> duckdb.DuckDBPyConnection:
-    """Open the published warehouse, read-only. Raises `NotInStore` where there is none yet.
+def open_warehouse(store: Store, mirror_folder: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
+    """Open the published warehouse, read-only, with views over the store, or its mirror, where that is now.
 
     What is opened is a private copy, gone from `scratch` at once: whoever has the published file open elsewhere, be it
     for writing, does not hold this up, and a warehouse that is published later does not change what is read here.
+    Raises `NotInStore` where there is none yet, `DamagedWarehouse`, and `DamagedTable` where views are made anew.
     """
+    with _private_copy(store, scratch) as path:
+        place_views(store, mirror_folder, path)
+        return connect(path, read_only=True)
+
+
+def check_warehouse(store: Store, scratch: Path, *, whole: bool) -> None:
+    """Raise `DamagedWarehouse` where the published warehouse cannot be opened, or, if `whole`, a table not be read.
+
+    Raises `NotInStore` where there is none yet.
+    """
+    with _private_copy(store, scratch) as path, connect(path, read_only=True) as connection:
+        tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'").fetchall()
+        try:
+            for (name,) in tables if whole else ():
+                connection.execute(f'SELECT bit_xor(hash(row)) FROM "{name}" AS row').fetchall()
+        except duckdb.Error as error:
+            raise _damaged(store, error) from error
+
+
+@contextmanager
+def _private_copy(store: Store, scratch: Path) -> Iterator[Path]:
+    """Give a copy of the published warehouse that can be opened; its name is gone at the end."""
     published = store.local_copy(WAREHOUSE_KEY, scratch / "published")
     scratch.mkdir(parents=True, exist_ok=True)
     private = scratch / f"warehouse-{os.getpid()}-{uuid.uuid4().hex}.duckdb"
     try:
         shutil.copyfile(published, private)
-        return connect(private, read_only=True)
+        try:
+            connect(private, read_only=True).close()
+        except duckdb.Error as error:
+            raise _damaged(store, error) from error
+        yield private
     finally:
         private.unlink(missing_ok=True)
+
+
+def _damaged(store: Store, error: duckdb.Error) -> DamagedWarehouse:
+    uri = store.uri(WAREHOUSE_KEY)
+    return DamagedWarehouse(f"{uri} cannot be read ({type(error).__name__}). Launch the job statistics.")
 
 
 def _drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -124,6 +124,10 @@ class Store(ABC):
         """Remove the object; nothing happens where there is none."""
 
     @abstractmethod
+    def mirror_path(self, prefix: str, folder: Path) -> Path:
+        """Return the folder that `mirror` would return, as it is now, be it there or not."""
+
+    @abstractmethod
     def mirror(self, prefix: str, suffix: str, folder: Path) -> Path:
         """Return a local folder that holds `<prefix>/*<suffix>` as it is now.
 

@@ -164,8 +164,11 @@ class LocalStore(Store):
         except OSError as error:
             raise _explained(error, self.uri(key)) from error
 
+    def mirror_path(self, prefix: str, folder: Path) -> Path:
+        return self._path(prefix)
+
     def mirror(self, prefix: str, suffix: str, folder: Path) -> Path:
-        path = self._path(prefix)
+        path = self.mirror_path(prefix, folder)
         try:
             _make_folder(path)
         except OSError as error:

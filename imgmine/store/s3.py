@@ -259,8 +259,11 @@ class S3Store(Store):
             if error_code(error) != "NoSuchKey":
                 raise explained(error, self.uri(key), self._endpoint_url) from error
 
+    def mirror_path(self, prefix: str, folder: Path) -> Path:
+        return folder / check_key(prefix)
+
     def mirror(self, prefix: str, suffix: str, folder: Path) -> Path:
-        target = folder / check_key(prefix)
+        target = self.mirror_path(prefix, folder)
         inside = f"{prefix}/"
         wanted = {
             stored.key.removeprefix(inside): stored

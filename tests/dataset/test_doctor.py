@@ -3,14 +3,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from imgmine.dataset.dataset_checks import examine_dataset
 from imgmine.dataset.doctor import Kind, examine
 from imgmine.dataset.mending import Diagnosis, archives_to_see, make_round, see_to_dataset
 from imgmine.dataset.takedown.archive import take_out
+from imgmine.dataset.warehouse import WAREHOUSE_KEY, build_warehouse, publish_warehouse
 from imgmine.places import Places
 from imgmine.scratch import STAGES, alone_with
 from imgmine.store.local import LocalStore
@@ -164,6 +167,16 @@ DAMAGE: dict[str, tuple[Callable[[LocalStore], object], set[Kind]]] = {
         {Kind.DATASET},
     ),
 }
+CUT: dict[str, Kind] = {
+    "dataset/archives.parquet": Kind.DATASET,
+    "dataset/ownership.parquet": Kind.DATASET,
+    "dataset/near_duplicates.parquet": Kind.DATASET,
+    "verdicts/some.parquet": Kind.DATASET,
+    "warehouse.duckdb": Kind.DATASET,
+    "labels/said.parquet": Kind.LABELS,
+    "models/anomaly/current.json": Kind.MODEL,
+    "models/probe/current.json": Kind.MODEL,
+}
 MENDED = {Kind.SHARD_UNNAMED, Kind.LEFT_BEHIND}
 
 
@@ -193,6 +206,36 @@ def test_damage_is_found_and_repair_removes_only_what_nothing_names(
     assert not list(store.abandoned())
 
 
+@pytest.mark.parametrize("key", CUT)
+def test_what_there_is_once_for_all_archives_is_found_where_it_cannot_be_read(
+    store: LocalStore, places: Places, tmp_path: Path, key: str
+) -> None:
+    (tmp_path / "made").mkdir()
+    publish_warehouse(store, build_warehouse(store, tmp_path / "mirror", tmp_path / "made"))
+    archives = to_parquet(pa.table({}), Provenance("", "", ""), {"ownership": "ownership.parquet"})
+    store.put_bytes("dataset/archives.parquet", archives)
+    for table in (other for other in CUT if other.endswith(".parquet") and "archives" not in other):
+        store.put_bytes(table, to_parquet(pa.table({"blake2b": [b""]}), Provenance("", "", "")))
+    assert visit(store, places) == []
+    store.put_bytes(key, store.get_bytes(key)[:100] if store.stat(key) else b'{"version": "gone"}')
+    [found] = visit(store, places, checksums=False)
+    assert (found.finding.kind, found.finding.where) == (CUT[key], key)
+    store.put_bytes(key, b"{")
+    assert kinds(visit(store, places, repair=True)) == {CUT[key]}
+
+
+def test_checksums_reads_the_tables_of_the_warehouse(store: LocalStore, places: Places, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    path = build_warehouse(store, tmp_path / "mirror", tmp_path / "made")
+    with duckdb.connect(str(path)) as warehouse:
+        warehouse.execute("CREATE TABLE report AS SELECT hash(range) AS it FROM range(500000)")
+    publish_warehouse(store, path)
+    examined = [*examine_dataset(store), *examine_dataset(store, tmp_path)]
+    assert examined == []
+    cut(store, WAREHOUSE_KEY, -(2 << 20))
+    assert [found.where for found in examine_dataset(store, tmp_path)] == [WAREHOUSE_KEY]
+
+
 def test_without_checksums_bits_are_not_looked_at(store: LocalStore, places: Places) -> None:
     flip(store, shards_of(store, "files")[0], 512)
     assert visit(store, places, checksums=False) == []
@@ -204,7 +247,9 @@ def test_what_is_marked_is_made_again_by_the_next_run(store: LocalStore, places:
     images = read_table(store, "images", "early").digest
     rewrite(store, "files", moved("shard_offset", 1 << 20))
     assert unchanged(store, ["records", "files"], "early", inputs, "files")
-    visit(store, places, repair=True)
+    said = [str(diagnosis) for diagnosis in visit(store, places, repair=True)]
+    assert said
+    assert all(line.endswith("Marked, so that the next run makes it again. Run: imgmine mine early.") for line in said)
     assert not unchanged(store, ["records", "files"], "early", inputs, "files")
     assert read_table(store, "images", "early").digest == images
 

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgmine.dataset.labelled import labelled_vectors, values_of
-from imgmine.dataset.labels import Label, LabelError, LabelLog, add_labels, make_label, read_csv, read_labels
+from imgmine.dataset.labels import (
+    DamagedLabels,
+    Label,
+    LabelError,
+    LabelLog,
+    add_labels,
+    make_label,
+    read_csv,
+    read_labels,
+)
 from imgmine.models.embedder import CODE_VERSION
 from imgmine.models.vectors import embeddings_table
 from imgmine.store.local import LocalStore
@@ -55,6 +64,13 @@ def test_what_two_say_at_the_same_moment_is_both_kept_and_the_same_said_twice_is
     log = read_labels(store, tmp_path)
     assert (log.entries, log.counts()) == (2, {"comics": (1, 0), "good": (1, 0)})
     assert log.digest != before
+
+
+def test_labels_that_cannot_be_read_are_named_with_what_to_do(store: LocalStore, tmp_path: Path) -> None:
+    key = add_labels(store, [Label(ONE, "good", True)], by="a", at=NOON)
+    store.put_bytes(key, store.get_bytes(key)[:50])
+    with pytest.raises(DamagedLabels, match=rf"{key} .* Restore it from a backup\."):
+        read_labels(store, tmp_path)
 
 
 SAYINGS = st.tuples(st.sampled_from([ONE, TWO]), st.sampled_from(["good", "a"]), st.sampled_from([True, False, None]))

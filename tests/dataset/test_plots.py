@@ -77,7 +77,7 @@ def test_every_plot_is_drawn_from_the_warehouse(tmp_path: Path) -> None:
         if filled:
             put_archive(store, "a", [Entry("one"), Entry("two", gate=ImageDecision.MODE)], datetime.now(UTC))
         publish_warehouse(store, build_warehouse(store, tmp_path / "mirror", tmp_path / "scratch"))
-        with open_warehouse(store, tmp_path / "scratch") as warehouse:
+        with open_warehouse(store, tmp_path / "mirror", tmp_path / "scratch") as warehouse:
             plots = statistics_plots(warehouse)
         assert list(plots) == ["funnel", "resolutions", "yield", "decisions", "captured", "scores", "distinct"]
         assert all(dark_pixels(png) > 500 for png in plots.values())

@@ -8,10 +8,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
 from imgmine.dataset.publishing import publish_dataset
-from imgmine.dataset.relations import ARCHIVE_TABLES
+from imgmine.dataset.relations import ARCHIVE_TABLES, DamagedTable
 from imgmine.dataset.warehouse import (
     WAREHOUSE_KEY,
+    DamagedWarehouse,
     build_warehouse,
     checkout_warehouse,
     open_warehouse,
@@ -52,7 +54,7 @@ def refresh(store: LocalStore, folder: Path) -> None:
 def test_every_table_is_there_over_all_archives(store: LocalStore, tmp_path: Path) -> None:
     fill(store, tmp_path)
     refresh(store, tmp_path)
-    with open_warehouse(store, tmp_path / "reading") as warehouse:
+    with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as warehouse:
         counts = {
             table: warehouse.execute(f"SELECT archive, count(*) FROM {table} GROUP BY ALL ORDER BY ALL").fetchall()
             for table in ARCHIVE_TABLES
@@ -78,13 +80,13 @@ def test_every_table_is_there_over_all_archives(store: LocalStore, tmp_path: Pat
 
 def test_an_empty_store_has_empty_views_of_the_same_types(store: LocalStore, tmp_path: Path) -> None:
     refresh(store, tmp_path)
-    with open_warehouse(store, tmp_path / "reading") as warehouse:
+    with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as warehouse:
         empty = {table: warehouse.execute(f"DESCRIBE {table}").fetchall() for table in (*ARCHIVE_TABLES, "ownership")}
         assert all(warehouse.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,) for table in empty)
         assert warehouse.execute("SELECT count(*) FROM funnel").fetchone() == (0,)
     fill(store, tmp_path)
     refresh(store, tmp_path)
-    with open_warehouse(store, tmp_path / "reading") as warehouse:
+    with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as warehouse:
         assert {table: warehouse.execute(f"DESCRIBE {table}").fetchall() for table in empty} == empty
 
 
@@ -98,7 +100,7 @@ def test_reports_survive_until_they_are_made_again(store: LocalStore, tmp_path: 
     publish_warehouse(store, path)
     fill(store, tmp_path)
     refresh(store, tmp_path)
-    with open_warehouse(store, tmp_path / "reading") as warehouse:
+    with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as warehouse:
         assert warehouse.execute("SELECT answer FROM report").fetchone() == (42,)
         assert warehouse.execute("SELECT count(*) FROM files").fetchone() == (5,)
 
@@ -107,7 +109,7 @@ def test_a_published_file_that_is_none_is_replaced(store: LocalStore, tmp_path: 
     store.put_bytes(WAREHOUSE_KEY, b"from another world" * 1000)
     fill(store, tmp_path)
     refresh(store, tmp_path)
-    with open_warehouse(store, tmp_path / "reading") as warehouse:
+    with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as warehouse:
         assert warehouse.execute("SELECT count(*) FROM files").fetchone() == (5,)
 
 
@@ -115,11 +117,11 @@ def test_a_reader_keeps_its_warehouse_while_a_new_one_is_published(store: LocalS
     fill(store, tmp_path)
     refresh(store, tmp_path)
     count = "SELECT coalesce(sum(n), 0) FROM funnel WHERE stage = 'records'"
-    with open_warehouse(store, tmp_path / "reading") as former:
+    with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as former:
         put_archive(store, "archive_three", [Entry("three")])
         refresh(store, tmp_path)
         assert former.execute(count).fetchone() == (5,)
-        with open_warehouse(store, tmp_path / "reading") as latter:
+        with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as latter:
             assert latter.execute(count).fetchone() == (6,)
     assert list((tmp_path / "reading").glob("*.duckdb*")) == []
 
@@ -133,7 +135,7 @@ def test_readers_never_fail_while_warehouses_are_published(store: LocalStore, tm
 
     def read() -> None:
         while not done.is_set():
-            with open_warehouse(store, tmp_path / "reading") as warehouse:
+            with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as warehouse:
                 seen.append(warehouse.execute("SELECT count(*) FROM funnel").fetchone())
 
     reader = threading.Thread(target=read)
@@ -160,7 +162,7 @@ def test_somebody_who_holds_the_file_open_for_writing_holds_nobody_up(store: Loc
         assert holder.stdin is not None
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"
-        with open_warehouse(store, tmp_path / "reading") as warehouse:
+        with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as warehouse:
             assert warehouse.execute("SELECT count(*) FROM files").fetchone() == (5,)
         refresh(store, tmp_path)
         holder.stdin.close()
@@ -178,10 +180,59 @@ def test_an_archive_mined_later_is_seen_by_the_views(store: LocalStore, tmp_path
     fill(store, tmp_path)
     refresh(store, tmp_path)
     put_archive(store, "archive_three", [Entry("three")])
-    with open_warehouse(store, tmp_path / "reading") as warehouse:
+    with open_warehouse(store, tmp_path / "mirror", tmp_path / "reading") as warehouse:
         assert warehouse.execute("SELECT count(*) FROM files").fetchone() == (6,)
+
+
+def test_a_copy_of_the_store_answers_from_its_own_tables(store: LocalStore, tmp_path: Path) -> None:
+    fill(store, tmp_path)
+    refresh(store, tmp_path)
+    shutil.copytree(store.root, tmp_path / "moved")
+    moved = LocalStore(tmp_path / "moved")
+    put_archive(store, "archive_three", [Entry("three")])
+    moved.delete("files/archive.one.parquet")
+    published = moved.get_bytes(WAREHOUSE_KEY)
+    for each, counts in ((store, (6, 3)), (moved, (3, 1))):
+        with open_warehouse(each, tmp_path / "mirror", tmp_path / "reading") as warehouse:
+            found = warehouse.execute("SELECT count(*), count(DISTINCT archive) FROM files").fetchone()
+            assert found == counts
+            assert warehouse.execute("SELECT count(*) FROM ownership").fetchone() == (4,)
+            with pytest.raises(duckdb.InvalidInputException, match="read-only"):
+                warehouse.execute("DROP VIEW files")
+    assert moved.get_bytes(WAREHOUSE_KEY) == published
+    assert list((tmp_path / "reading").glob("*.duckdb*")) == []
+
+
+def test_views_follow_the_mirror_of_a_remote_store(store: LocalStore, tmp_path: Path) -> None:
+    class Mirrored(LocalStore):
+        def mirror_path(self, prefix: str, folder: Path) -> Path:
+            return folder / prefix
+
+        def mirror(self, prefix: str, suffix: str, folder: Path) -> Path:
+            (self.root / prefix).mkdir(parents=True, exist_ok=True)
+            shutil.copytree(self.root / prefix, folder / prefix, dirs_exist_ok=True)
+            return folder / prefix
+
+    fill(store, tmp_path)
+    remote = Mirrored(store.root)
+    refresh(remote, tmp_path)
+    shutil.rmtree(tmp_path / "mirror")
+    with open_warehouse(remote, tmp_path / "elsewhere", tmp_path / "reading") as warehouse:
+        assert warehouse.execute("SELECT count(*) FROM files").fetchone() == (5,)
+
+
+def test_what_cannot_be_read_is_named_with_what_to_do(store: LocalStore, tmp_path: Path) -> None:
+    fill(store, tmp_path)
+    refresh(store, tmp_path)
+    store.put_bytes(NEAR_DUPLICATES_KEY, b"cut")
+    with pytest.raises(DamagedTable, match=f"{NEAR_DUPLICATES_KEY} .* launch the job find_near_duplicates"):
+        build(store, tmp_path)
+    store.put_bytes(WAREHOUSE_KEY, store.get_bytes(WAREHOUSE_KEY)[:100])
+    with pytest.raises(DamagedWarehouse, match=rf"{WAREHOUSE_KEY} .* Launch the job statistics\."):
+        open_warehouse(store, tmp_path / "mirror", tmp_path / "reading")
+    assert list((tmp_path / "reading").glob("*.duckdb*")) == []
 
 
 def test_without_a_warehouse_the_error_says_what_to_do(store: LocalStore, tmp_path: Path) -> None:
     with pytest.raises(NotInStore, match="Materialize"):
-        open_warehouse(store, tmp_path)
+        open_warehouse(store, tmp_path / "mirror", tmp_path)

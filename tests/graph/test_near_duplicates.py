@@ -36,7 +36,7 @@ def test_groups_are_published_and_some_are_shown(tmp_path: Path) -> None:
         put_pictures(store, "earlier", {"other": other}, CAPTURED)
         publish_warehouse(store, build_warehouse(store, tmp_path / "mirror", made(tmp_path / "built")))
         assert work.run("find_near_duplicates").reason == ""
-        with open_warehouse(store, tmp_path / "opened") as warehouse:
+        with open_warehouse(store, tmp_path / "mirror", tmp_path / "opened") as warehouse:
             assert warehouse.execute("SELECT count(*) FROM near_duplicates").fetchone() == (2,)
         event = work.instance.get_latest_materialization_event(dg.AssetKey("near_duplicates"))
         assert event is not None

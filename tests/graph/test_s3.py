@@ -72,8 +72,8 @@ def test_the_warehouse_on_s3_answers_as_the_one_in_a_folder(folder: Store, on_s3
         "SELECT * FROM yield_by_archive ORDER BY ALL",
     ]
     with (
-        open_warehouse(folder, tmp_path / "folder") as expected,
-        open_warehouse(store_of(on_s3.settings), tmp_path / "s3") as found,
+        open_warehouse(folder, tmp_path / "mirror", tmp_path / "folder") as expected,
+        open_warehouse(store_of(on_s3.settings), on_s3.settings.mirror, tmp_path / "s3") as found,
     ):
         for question in questions:
             answer = found.execute(question).fetchall()

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgmine.archives import part_file
@@ -224,12 +225,17 @@ def _remove_unfinished(store: Store, version: str, log: TakedownLog, scratch: Pa
 def _take_out_of_near_duplicates(store: Store, log: TakedownLog) -> None:
     """Take the rows of blocked images out of the groups; the next run of `near_duplicates` makes the groups anew.
 
-    It would not where the table says what it was made of: after an undo that is what is there.
+    It would not where the table says what it was made of: after an undo that is what is there. A table that cannot be
+    read goes: nobody can tell whether a blocked image is in it, and it can be made anew.
     """
     if not log.blocked or store.stat(NEAR_DUPLICATES_KEY) is None:
         return
     data = store.get_bytes(NEAR_DUPLICATES_KEY)
-    rows = from_parquet(data)
+    try:
+        rows = from_parquet(data)
+    except (pa.ArrowException, OSError):
+        store.delete(NEAR_DUPLICATES_KEY)
+        return
     wanted = digests_table(log.blocked)["blake2b"]
     hits = [pc.is_in(rows[name], wanted) for name in ("blake2b", "kept_blake2b")]
     left = rows.filter(pc.invert(pc.or_(*hits)))

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
 from imgmine.dataset.takedown.applying import apply_log
 from imgmine.dataset.takedown.names import hash_values, published_under, url_value
 from imgmine.dataset.takedown.report import Report
@@ -129,6 +130,13 @@ def test_nothing_of_it_is_left_and_nothing_else_is_touched(tmp_path: Path, objec
     assert {stored.key: (stored.size, store.get_bytes(stored.key)) for stored in store.list("")} == {
         key: (stored.size, store.get_bytes(key)) for key, stored in after.items()
     }
+
+
+def test_groups_that_cannot_be_read_go_and_hold_nothing_up(tmp_path: Path, objects: dict[str, bytes]) -> None:
+    store = store_of(objects, tmp_path / "store")
+    store.put_bytes(NEAR_DUPLICATES_KEY, b"cut")
+    assert applied(store, tmp_path).is_complete
+    assert store.stat(NEAR_DUPLICATES_KEY) is None
 
 
 def test_an_undo_has_the_archives_made_again_and_nothing_else(tmp_path: Path, objects: dict[str, bytes]) -> None:

@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def listed(store: LocalStore, folder: Path) -> tuple[set[bytes], set[str]]:
-    with open_warehouse(store, folder / "reading") as warehouse:
+    with open_warehouse(store, folder / "mirror", folder / "reading") as warehouse:
         files = {name for (name,) in warehouse.execute("SELECT blake2b FROM files").fetchall()}
         return files, {archive for (archive,) in warehouse.execute("SELECT archive FROM funnel").fetchall()}
 
