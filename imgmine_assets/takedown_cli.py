@@ -7,12 +7,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
 from imgmine.store.opening import store_of
+
+if TYPE_CHECKING:
+    from imgmine.dataset.takedown.names import Named
 
 _TRIES, _WAIT_S = 60, 0.5
 
@@ -77,13 +81,13 @@ def add(
     settings = load_settings()
     store = store_of(settings)
     named = names.published_under(store, settings.mirror, rules_of(values), named_digests(values))
-    _tell_named(len(named.digests), named.archives)
+    _tell_named(named)
     if urls and not named.digests:
         click.echo("It may be archived under another name: --media-id names a picture in every format.")
     if dry_run:
         click.echo("Nothing was done (--dry-run).")
         return
-    if not yes and names.is_sweeping(store, settings.mirror, rules_of(values), len(named.digests)):
+    if not yes and names.is_sweeping(store, settings.mirror, rules_of(values), named.stored):
         click.confirm("That is all of Imgur, or more than half of what was mined. Block it?", abort=True)
     kind = given[0] if len(given) == 1 else Kind.LIST
     entry = append(store, Draft(Action.ADD, kind, values, tuple(named.digests), reason.strip()), by=by)
@@ -124,12 +128,14 @@ def list_entries(values: bool) -> None:
     for entry in log.entries:
         what = entry.kind.replace("_", " ") if entry.action is Action.ADD else f"{entry.action} of {entry.of}"
         state = ", taken back" if entry.number in log.undone else ""
-        files = f", {len(entry.resolved)} files" if entry.action is not Action.UNDO else ""
+        files = f", {_files(len(entry.resolved))}" if entry.action is not Action.UNDO else ""
         click.echo(f"{entry.number}: {what}{files}, {entry.time:%Y-%m-%d %H:%M} UTC, {entry.by}: {entry.reason}{state}")
         if values:
             for value in entry.values:
                 click.echo(f"   {value}")
-    click.echo(f"{len(log.entries)} entries, {len(log.blocked)} files blocked now. Hash of the last entry: {log.head}")
+    click.echo(
+        f"{len(log.entries)} entries, {_files(len(log.blocked))} blocked now. Hash of the last entry: {log.head}"
+    )
     _make_listings_true(store, settings)
 
 
@@ -186,12 +192,18 @@ def apply(scan: str, drop_raw: bool, no_mine: bool) -> None:
         sys.exit(1)
 
 
-def _tell_named(files: int, archives: Sequence[str]) -> None:
-    if files:
-        archived = f"{len(archives)} archive{'s' if len(archives) != 1 else ''}"
-        click.echo(f"{files} file{'s' if files != 1 else ''} that were mined are named by it, in {archived}.")
-    else:
+def _files(count: int) -> str:
+    return f"{count} file{'s' if count != 1 else ''}"
+
+
+def _tell_named(named: "Named") -> None:
+    found = len(named.digests)
+    if not found:
         click.echo("No file that was mined is named by it; it holds for what is mined later.")
+        return
+    archives = f"{len(named.archives)} archive{'s' if len(named.archives) != 1 else ''}"
+    stored = "stored" if named.stored == found else f"{named.stored} stored, {found - named.stored} read but not kept"
+    click.echo(f"{_files(found)} named by it, in {archives}: {stored}.")
 
 
 def _make_listings_true(store: Store, settings: Settings) -> None:

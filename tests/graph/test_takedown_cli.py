@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from imgmine.dataset.near_duplicates import NEAR_DUPLICATES_KEY
 from imgmine.dataset.takedown_log import Action, Draft, Kind, append, read_log
 from imgmine.dataset.warehouse import build_warehouse, open_warehouse, publish_warehouse
+from imgmine.decisions import RecordDecision
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import read_table
 from imgmine_assets.cli import main
@@ -39,7 +41,7 @@ def run(*arguments: str) -> Result:
 
 def listed(store: LocalStore, folder: Path) -> tuple[set[bytes], int]:
     """The files in the warehouse's views, and how many records are kept."""
-    with open_warehouse(store, folder / "reading") as warehouse:
+    with open_warehouse(store, folder / "mirror", folder / "reading") as warehouse:
         found = {
             row[0]
             for table in ("files", "images", "embeddings")
@@ -54,7 +56,7 @@ def test_what_is_added_is_in_no_listing_at_once_and_an_undo_lists_it_again(store
     assert everything[1] == 3
     dry = run("takedown", "add", "--media-id", "abcde", "--reason", "asked for", "--dry-run")
     assert (dry.exit_code, read_log(store).entries) == (0, ())
-    assert dry.output.startswith("2 files that were mined are named by it, in 1 archive.")
+    assert dry.output.startswith("2 files named by it, in 1 archive: stored.")
     added = run("takedown", "add", "--media-id", "abcde", "--reason", "asked for", "--by", "ann")
     assert added.exit_code == 0, added.output
     assert f"Entry 1 of the log: {read_log(store).head}" in added.output
@@ -77,6 +79,20 @@ def test_what_is_added_is_in_no_listing_at_once_and_an_undo_lists_it_again(store
     assert entries[-1].startswith("2 entries, 0 files blocked now. Hash of the last entry: ")
     again = run("takedown", "undo", "1", "--reason", "once more")
     assert (again.exit_code, "taken back already" in again.output) == (1, True)
+
+
+def test_a_damaged_table_over_all_archives_holds_no_take_down_up(store: LocalStore, tmp_path: Path) -> None:
+    store.put_bytes(NEAR_DUPLICATES_KEY, b"cut")
+    added = run("takedown", "add", "--hash", digest("one").hex(), "--reason", "asked for")
+    assert added.exit_code == 0, added.output
+    assert digest("one") not in listed(store, tmp_path)[0]
+
+
+def test_what_was_read_and_not_kept_is_told_apart(store: LocalStore) -> None:
+    wanted = {"url": "https://example.org/", "media_id": "abcde"}
+    put_stored(store, "late", [Entry("late", **wanted), Entry("lesser", RecordDecision.LESSER_COPY, **wanted)])
+    dry = run("takedown", "add", "--domain", "example.org", "--reason", "asked for", "--dry-run")
+    assert dry.output.startswith("2 files named by it, in 1 archive: 1 stored, 1 read but not kept.")
 
 
 def test_what_a_killed_add_left_listed_is_in_no_listing_after_the_next_command(

@@ -42,10 +42,14 @@ SELECT blake2b FROM files WHERE video_blake2b IN (SELECT blake2b FROM those) AND
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The files that are published under some names, by BLAKE2b-256, and the archives that have them."""
+    """The files that were archived under some names, by BLAKE2b-256, and the archives that have them.
+
+    `stored` of them are in the store; the rest are in the ledger alone: read, and not kept.
+    """
 
     digests: frozenset[bytes]
     archives: tuple[str, ...]
+    stored: int
 
 
 def hash_values(text: str) -> tuple[str, ...]:
@@ -158,15 +162,15 @@ def published_under(
             | _by_url(connection, rules)
         )
         if not found:
-            return Named(frozenset(), ())
+            return Named(frozenset(), (), 0)
         if stills:
             found |= _column(connection, "SELECT video_blake2b FROM files SEMI JOIN those USING (blake2b)", found)
             found |= _column(connection, _STILLS, found)
         archives = _column(connection, "SELECT archive FROM files SEMI JOIN those USING (blake2b)", found)
         archives |= _column(connection, "SELECT archive FROM records SEMI JOIN those USING (blake2b)", found)
-        known = _column(connection, "SELECT blake2b FROM files SEMI JOIN those USING (blake2b)", found)
-        known |= _column(connection, "SELECT blake2b FROM records SEMI JOIN those USING (blake2b)", found)
-    return Named(frozenset(known), tuple(sorted(archives)))
+        stored = _column(connection, "SELECT blake2b FROM files SEMI JOIN those USING (blake2b)", found)
+        read = _column(connection, "SELECT blake2b FROM records SEMI JOIN those USING (blake2b)", found)
+    return Named(frozenset(stored | read), tuple(sorted(archives)), len(stored))
 
 
 def is_sweeping(store: Store, mirror_folder: Path, rules: Rules, files: int) -> bool:
