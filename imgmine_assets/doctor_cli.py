@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 )
 @click.option("--repair", is_flag=True, help="Remove what nothing names or needs; mark what has to be made again.")
 def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
-    """Check what is stored, of all archives or of some: tables, shards, rows, releases. See docs/housekeeping.md.
+    """Check what is stored: the tables, shards and rows of archives. See docs/housekeeping.md.
 
+    Without ARCHIVE of all, and what there is besides: releases, the log of take-downs, labels, models, the warehouse.
     A line for each thing that is wrong, with what to do. Exit status 1 where something is wrong and was not mended.
     """
     from imgmine.dataset.mending import archives_to_see, make_round, see_to_dataset
