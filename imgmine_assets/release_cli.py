@@ -68,7 +68,7 @@ def list_releases() -> None:
 @click.argument("after")
 def diff(before: str, after: str) -> None:
     """Tell what came and what went between two versions, and why."""
-    from imgmine.dataset.releases.diff import diff_between
+    from imgmine.dataset.releases.comparing import diff_between
 
     settings = load_settings()
     store = store_of(settings)

@@ -1,34 +1,34 @@
 """What came and what went between two versions of a release, and why.
 
-The reasons are found when the later version is made, since only then it is known which rule dropped what; versions
-that do not follow each other are compared by the diffs between them.
+The reasons are found when the later version is made, since only then it is known which rule dropped what. They are kept
+of everything that any earlier version had, so that `comparing` can tell them of versions that are not neighbours too.
 """
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from imgmine.dataset.relations import connect, parquet_source, quoted
+from imgmine.dataset.relations import parquet_source, quoted
 from imgmine.dataset.releases.inputs import Inputs
 from imgmine.dataset.releases.packing import SAMPLES_FILE
 from imgmine.dataset.releases.recipe import Recipe
-from imgmine.dataset.releases.release import Release, ReleaseRefused, list_versions, number_of, read_release
+from imgmine.dataset.releases.release import NoSuchRelease, Release, list_versions, number_of, read_release
 from imgmine.dataset.releases.selection import RULE_MEANINGS, Chosen
 from imgmine.dataset.takedown.report import noted_of_releases
 from imgmine.dataset.takedown.restoring import undone_files
-from imgmine.store.base import NotInStore, Store
+from imgmine.store.base import Store
 
 # The version before as it was published: what was taken out of it since is among what went.
-_PUBLISHED = """
+PUBLISHED = """
 SELECT blake2b, archive FROM former UNION ALL
 SELECT name, CAST(NULL AS VARCHAR) FROM taken ANTI JOIN former ON former.blake2b = taken.name
 """
+GONE = "gone.parquet"
 _FILES_A_READ = 64
 _EXAMPLES = 20
 
@@ -44,8 +44,31 @@ REASONS: Mapping[str, str] = {
     "take_down_undone": "its take-down was taken back",
     "recipe": "the recipe asks for something else",
     "tables_changed": "scores, decisions or ownership have changed",
-    "unknown": "a diff between the versions is missing",
+    "unknown": "nothing is recorded of it",
 }
+# Between a reason and the version in which an image went, where the later one's own reason is not known.
+IN_VERSION = " in "
+
+
+def meaning_of(reason: str) -> str:
+    """Return what a reason means, for people."""
+    rule, _, version = reason.partition(IN_VERSION)
+    if not version:
+        return REASONS[rule]
+    return f"it went in {version}: {REASONS[rule]}; why it is out of the later version is not recorded"
+
+
+def reason_sql(cause: str, archive: str, all_archives: bool) -> str:
+    """Return the SQL of why an image of this archive is out, from what the later version knows of the file itself.
+
+    It asks the table `archives_chosen`: a file that no table has any more is out by its archive, where that is out.
+    """
+    left_out = "archive_gone" if all_archives else "archive_not_chosen"
+    return f"""CASE
+        WHEN {cause} IN ('gate', 'owned_by_another', 'file_gone') AND {archive} NOT IN (FROM archives_chosen)
+            THEN '{left_out}'
+        ELSE {cause}
+    END"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +77,8 @@ class Diff:
 
     `went_examples` are digests with their reasons. `rows` is a local Parquet file of all that came or went
     (`blake2b`, `archive`, `change`, `reason`), None where the counts alone were read. What a take-down took out of the
-    version before is among what went, without an archive.
+    version before is among what went, without an archive. `gone` is another, of all that any earlier version had and
+    this one does not (`blake2b`, `cause`), where the version was just made.
     """
 
     before: str
@@ -67,10 +91,11 @@ class Diff:
     archives_went: tuple[str, ...]
     went_examples: tuple[tuple[str, str], ...]
     rows: Path | None = None
+    gone: Path | None = None
 
     def as_json(self) -> bytes:
-        """Return all but the rows."""
-        said = {name: getattr(self, name) for name in self.__slots__ if name != "rows"}
+        """Return all but the files of rows."""
+        said = {name: getattr(self, name) for name in self.__slots__ if name not in ("rows", "gone")}
         return json.dumps({**said, "came": dict(self.came), "went": dict(self.went)}, indent=1).encode() + b"\n"
 
     def as_text(self, *, examples: bool = True) -> str:
@@ -81,7 +106,7 @@ class Diff:
         for title, counts in (("Came", self.came), ("Went", self.went)):
             if counts:
                 lines += [f"| {title.lower()} | images | why |", "|---|---|---|"]
-                lines += [f"| {reason} | {count:,} | {REASONS[reason]} |" for reason, count in counts.items()]
+                lines += [f"| {reason} | {count:,} | {meaning_of(reason)} |" for reason, count in counts.items()]
                 lines += [""]
         for title, archives in (("New archives", self.archives_came), ("Archives gone", self.archives_went)):
             if archives:
@@ -91,7 +116,7 @@ class Diff:
             lines += ["The recipe:", "", "```diff", *self.recipe, "```", ""]
         if examples and self.went_examples:
             some = "Some of what went:" if went > len(self.went_examples) else "What went:"
-            lines += [some, "", *(f"- `{digest}`: {REASONS[reason]}" for digest, reason in self.went_examples), ""]
+            lines += [some, "", *(f"- `{digest}`: {meaning_of(reason)}" for digest, reason in self.went_examples), ""]
         return "\n".join(lines)
 
 
@@ -108,17 +133,18 @@ def find_diff(
     """Compare what was chosen for a version with the version before it."""
     former = read_release(store, before)
     connection = chosen.connection
-    _load(connection, "former", store, former, scratch / "former")
-    _names(connection, "taken", _taken_out_of(store, before))
-    _names(connection, "archives_now", inputs.tables["files"])
-    _names(connection, "archives_then", former.inputs["tables"]["files"])
-    _names(connection, "archives_chosen", recipe.archives or inputs.tables["files"])
+    load_images(connection, "former", store, former, scratch / "former")
+    load_names(connection, "taken", taken_out_of(store, before))
+    load_names(connection, "archives_then", former.inputs["tables"]["files"])
+    load_names(connection, "archives_chosen", inputs.tables["files"])
     undone = undone_files(store, mirror_folder, inputs.takedown)
-    _names(connection, "undone", sorted(digest.hex() for digest in undone))
+    load_names(connection, "undone", sorted(digest.hex() for digest in undone))
     changed_recipe = former.inputs["recipe"] != inputs.recipe_digest
+    _load_earlier(connection, store, former, scratch / "earlier")
     # Few: what no row of `judged` tells of is looked for in the tables themselves.
     connection.execute("""
-    CREATE TEMP TABLE missing AS SELECT unhex(former.blake2b) AS blake2b FROM former ANTI JOIN judged USING (blake2b)
+    CREATE TEMP TABLE missing AS SELECT unhex(known.blake2b) AS blake2b
+    FROM (SELECT blake2b FROM former UNION ALL SELECT blake2b FROM earlier) AS known ANTI JOIN judged USING (blake2b)
     """)
     for table, source in (("gated", "images"), ("owned_now", "ownership")):
         which = "WHERE source.decision <> 'kept'" if table == "gated" else ""
@@ -127,21 +153,27 @@ def find_diff(
             f"JOIN missing ON missing.blake2b = source.blake2b {which}"
         )
     connection.execute(f"""
-    CREATE TABLE changes AS
-    WITH published AS ({_PUBLISHED})
-    SELECT former.blake2b, former.archive, 'went' AS change, CASE
+    CREATE TABLE gone AS
+    WITH published AS ({PUBLISHED}), known AS (
+        SELECT blake2b, blake2b IN (FROM taken) AS was_taken FROM published UNION ALL
+        SELECT blake2b, was_taken FROM earlier ANTI JOIN published USING (blake2b)
+    )
+    SELECT known.blake2b, CASE
         WHEN judged.rule IS NOT NULL THEN judged.rule
-        WHEN former.blake2b IN (FROM taken) OR unhex(former.blake2b) IN (FROM blocked) THEN 'taken_down'
-        WHEN former.archive NOT IN (FROM archives_now) AND former.archive IN (FROM archives_chosen)
-            THEN 'archive_gone'
-        WHEN former.archive NOT IN (FROM archives_chosen) THEN
-            CASE WHEN {recipe.archives is not None} THEN 'archive_not_chosen' ELSE 'archive_gone' END
-        WHEN unhex(former.blake2b) IN (FROM gated) THEN 'gate'
-        WHEN unhex(former.blake2b) IN (FROM owned_now) THEN 'owned_by_another'
+        WHEN was_taken OR unhex(known.blake2b) IN (FROM blocked) THEN 'taken_down'
+        WHEN unhex(known.blake2b) IN (FROM gated) THEN 'gate'
+        WHEN unhex(known.blake2b) IN (FROM owned_now) THEN 'owned_by_another'
         ELSE 'file_gone'
-    END AS reason
-    FROM published AS former LEFT JOIN judged ON judged.blake2b = former.blake2b
+    END AS cause
+    FROM known LEFT JOIN judged ON judged.blake2b = known.blake2b
     WHERE judged.blake2b IS NULL OR judged.rule IS NOT NULL
+    """)
+    connection.execute(f"""
+    CREATE TABLE changes AS
+    WITH published AS ({PUBLISHED})
+    SELECT former.blake2b, former.archive, 'went' AS change,
+        {reason_sql("gone.cause", "former.archive", recipe.archives is None)} AS reason
+    FROM published AS former JOIN gone ON gone.blake2b = former.blake2b
     UNION ALL
     SELECT judged.blake2b, judged.archive, 'came', CASE
         WHEN judged.blake2b IN (FROM undone) THEN 'take_down_undone'
@@ -152,55 +184,59 @@ def find_diff(
     FROM judged ANTI JOIN former ON judged.blake2b = former.blake2b WHERE judged.rule IS NULL
     """)
     now, then = set(inputs.tables["files"]), set(former.inputs["tables"]["files"])
-    stayed = chosen.images - _count(connection, "changes WHERE change = 'came'")
-    return _summed(connection, former, after, recipe.canonical(), stayed, now - then, then - now, scratch)
+    gone = scratch / GONE
+    _write(connection, "gone", gone)
+    diff = summed(connection, former, after, recipe.canonical(), chosen.images, now - then, then - now, scratch)
+    return replace(diff, gone=gone)
 
 
-def diff_between(store: Store, before: str, after: str, scratch: Path) -> Diff:
-    """Compare two versions that exist. Raises `NoSuchRelease`, and `ReleaseRefused` where `after` is not the later."""
-    if number_of(before) >= number_of(after):
-        raise ReleaseRefused(f"{before} is not before {after}: give the earlier version first.")
-    former, later = read_release(store, before), read_release(store, after)
-    scratch.mkdir(parents=True, exist_ok=True)
-    with connect(scratch / "diff.duckdb") as connection:
-        _load(connection, "former", store, former, scratch / "former")
-        _load(connection, "later", store, later, scratch / "later")
-        _names(connection, "taken", _taken_out_of(store, before))
-        connection.execute("CREATE TABLE told (number INTEGER, blake2b VARCHAR, change VARCHAR, reason VARCHAR)")
-        for version in list_versions(store):
-            if number_of(before) < number_of(version) <= number_of(after):
-                _load_told(connection, store, read_release(store, version), scratch / "told")
-        connection.execute(f"""
-        CREATE TABLE changes AS
-        WITH published AS ({_PUBLISHED}), last AS (
-            SELECT blake2b, change, arg_max(reason, number) AS reason FROM told GROUP BY blake2b, change
-        ), found AS (
-            SELECT blake2b, archive, 'went' AS change FROM published ANTI JOIN later USING (blake2b)
-            UNION ALL
-            SELECT blake2b, archive, 'came' FROM later ANTI JOIN former USING (blake2b)
-        )
-        SELECT found.blake2b, archive, found.change, CASE
-            WHEN last.reason IS NOT NULL THEN last.reason
-            WHEN found.change = 'went' AND found.blake2b IN (FROM taken) THEN 'taken_down'
-            ELSE 'unknown'
-        END AS reason
-        FROM found LEFT JOIN last ON last.blake2b = found.blake2b AND last.change = found.change
-        """)
-        now, then = (set(release.inputs["tables"]["files"]) for release in (later, former))
-        stayed = later.images - _count(connection, "changes WHERE change = 'came'")
-        return _summed(connection, former, after, later.recipe, stayed, now - then, then - now, scratch)
+def _load_earlier(connection: duckdb.DuckDBPyConnection, store: Store, former: Release, folder: Path) -> None:
+    """Make the table `earlier` of what versions before the former had: of all, or what those had that it has not.
+
+    `was_taken` tells whether a take-down took it out of one of them. A version without a record of what went stands for
+    itself, and the one before it is asked too.
+    """
+    connection.execute("CREATE TABLE had (blake2b VARCHAR)")
+    taken: set[str] = set()
+    release: Release | None = former
+    while release is not None and GONE not in release.documents:
+        release = _before(store, release)
+        if release is not None:
+            for paths in local_samples(store, release, folder):
+                connection.execute(f"INSERT INTO had SELECT blake2b FROM {parquet_source(*paths)}")
+    if release is not None:
+        path = store.local_copy(release.documents[GONE].key, folder)
+        connection.execute(f"INSERT INTO had SELECT blake2b FROM {parquet_source(path)}")
+    for version in list_versions(store):
+        if number_of(version) < number_of(former.version):
+            taken.update(taken_out_of(store, version))
+    load_names(connection, "ever_taken", sorted(taken))
+    connection.execute("""
+    CREATE TABLE earlier AS SELECT DISTINCT blake2b, blake2b IN (FROM ever_taken) AS was_taken
+    FROM (SELECT blake2b FROM had UNION ALL SELECT name FROM ever_taken)
+    """)
 
 
-def _summed(
+def _before(store: Store, release: Release) -> Release | None:
+    if release.former is None:
+        return None
+    try:
+        return read_release(store, release.former)
+    except NoSuchRelease:
+        return None
+
+
+def summed(
     connection: duckdb.DuckDBPyConnection,
     former: Release,
     after: str,
     recipe: str,
-    stayed: int,
+    images: int,
     archives_came: set[str],
     archives_went: set[str],
     scratch: Path,
 ) -> Diff:
+    """Return the diff of the table `changes` to a version with so many images."""
     counts: dict[str, dict[str, int]] = {"came": {}, "went": {}}
     for change, reason, count in connection.execute(
         "SELECT change, reason, count(*) AS n FROM changes GROUP BY ALL ORDER BY change, n DESC, reason"
@@ -210,13 +246,12 @@ def _summed(
         f"SELECT blake2b, reason FROM changes WHERE change = 'went' ORDER BY blake2b LIMIT {_EXAMPLES}"
     ).fetchall()
     rows = scratch / "diff.parquet"
-    to = quoted(str(rows))
-    connection.execute(f"COPY (FROM changes ORDER BY blake2b) TO {to} (FORMAT parquet, COMPRESSION zstd)")
+    _write(connection, "changes", rows)
     recipes = difflib.unified_diff(former.recipe.splitlines(), recipe.splitlines(), lineterm="", n=0)
     return Diff(
         before=former.version,
         after=after,
-        stayed=stayed,
+        stayed=images - sum(counts["came"].values()),
         came=counts["came"],
         went=counts["went"],
         recipe=tuple(line for line in recipes if not line.startswith(("---", "+++", "@@"))),
@@ -227,20 +262,22 @@ def _summed(
     )
 
 
-def _load(connection: duckdb.DuckDBPyConnection, table: str, store: Store, release: Release, folder: Path) -> None:
+def load_images(
+    connection: duckdb.DuckDBPyConnection, table: str, store: Store, release: Release, folder: Path
+) -> None:
     """Make a table of the release's images: `blake2b` and `archive`."""
     connection.execute(f"CREATE TABLE {table} (blake2b VARCHAR, archive VARCHAR)")
-    for paths in _local_samples(store, release, folder):
+    for paths in local_samples(store, release, folder):
         connection.execute(f"INSERT INTO {table} SELECT blake2b, archive FROM {parquet_source(*paths)}")
 
 
-def _taken_out_of(store: Store, version: str) -> list[str]:
+def taken_out_of(store: Store, version: str) -> list[str]:
     """Return what take-downs took out of a version, in hexadecimal, as they have noted it."""
     noted = (change.taken for change in noted_of_releases(store) if change.version == version)
     return sorted({digest for taken in noted for digest in taken})
 
 
-def _local_samples(store: Store, release: Release, folder: Path) -> Iterator[Sequence[Path]]:
+def local_samples(store: Store, release: Release, folder: Path) -> Iterator[Sequence[Path]]:
     """Yield local files of the release's samples, some at a time; copies are gone when the next ones come."""
     files = release.files(SAMPLES_FILE)
     for start in range(0, len(files), _FILES_A_READ):
@@ -251,26 +288,14 @@ def _local_samples(store: Store, release: Release, folder: Path) -> Iterator[Seq
                 path.unlink()
 
 
-def _load_told(connection: duckdb.DuckDBPyConnection, store: Store, release: Release, folder: Path) -> None:
-    document = release.documents.get("diff.parquet")
-    if document is None:
-        return
-    try:
-        path = store.local_copy(document.key, folder)
-    except NotInStore:
-        return
-    connection.execute(
-        f"INSERT INTO told SELECT {number_of(release.version)}, blake2b, change, reason FROM {parquet_source(path)}"
-    )
-
-
-def _names(connection: duckdb.DuckDBPyConnection, table: str, names: Any) -> None:
+def load_names(connection: duckdb.DuckDBPyConnection, table: str, names: Iterable[str]) -> None:
+    """Make a table of one column, `name`."""
     connection.execute(f"CREATE TEMP TABLE {table} (name VARCHAR)")
     connection.register("given", pa.table({"name": pa.array(list(names), pa.string())}))
     connection.execute(f"INSERT INTO {table} FROM given")
     connection.unregister("given")
 
 
-def _count(connection: duckdb.DuckDBPyConnection, what: str) -> int:
-    [(count,)] = connection.execute(f"SELECT count(*) FROM {what}").fetchall()
-    return int(count)
+def _write(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
+    to = quoted(str(path))
+    connection.execute(f"COPY (FROM {table} ORDER BY blake2b) TO {to} (FORMAT parquet, COMPRESSION zstd)")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from imgmine.dataset.releases.card import card
 from imgmine.dataset.releases.croissant import croissant
-from imgmine.dataset.releases.diff import Diff, find_diff
+from imgmine.dataset.releases.diff import GONE, Diff, find_diff
 from imgmine.dataset.releases.gathering import gather
 from imgmine.dataset.releases.inputs import Inputs, read_inputs
 from imgmine.dataset.releases.packing import PackedFile, pack, sha256_of
@@ -324,10 +324,11 @@ def _put_documents(store: Store, release: Release, recipe: Recipe, diff: Diff | 
     texts = {"recipe.yaml": release.recipe.encode()}
     if diff is not None:
         texts |= {"diff.json": diff.as_json(), "diff.md": diff.as_text().encode()}
-        assert diff.rows is not None
-        key = f"{folder_of(release.version)}/diff.parquet"
-        store.put_file(key, diff.rows)
-        documents["diff.parquet"] = StoredFile(key, diff.rows.stat().st_size, sha256_of(diff.rows))
+        for name, path in (("diff.parquet", diff.rows), (GONE, diff.gone)):
+            assert path is not None
+            key = f"{folder_of(release.version)}/{name}"
+            store.put_file(key, path)
+            documents[name] = StoredFile(key, path.stat().st_size, sha256_of(path))
     texts["croissant.json"] = croissant(release, recipe)
     texts[CARD] = card(release, recipe, diff).encode()
     for name, data in texts.items():

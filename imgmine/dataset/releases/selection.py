@@ -87,7 +87,7 @@ def choose(recipe: Recipe, inputs: Inputs, scratch: Path, *, memory: str = "1GB"
         for name, select in inputs.relations.items():
             connection.execute(f"CREATE TEMP VIEW {name} AS {select}")
         _block(connection, inputs)
-        _hold_out(connection, recipe)
+        hold_out(connection, recipe)
         _judge(connection, recipe, inputs)
         if recipe.near_duplicates is NearDuplicates.ONE:
             _keep_one_of_each_group(connection)
@@ -127,7 +127,8 @@ def _block(connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> None:
         _insert(connection, "blocked", found)
 
 
-def _hold_out(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
+def hold_out(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
+    """Make the table `held_out`: the files that the recipe holds out by name."""
     connection.execute("CREATE TEMP TABLE held_out (blake2b BLOB)")
     _insert(connection, "held_out", list(recipe.holdout.hashes))
 
@@ -157,11 +158,12 @@ def _judge(connection: duckdb.DuckDBPyConnection, recipe: Recipe, inputs: Inputs
         with_batch = ", ".join(f"{table} AS ({select})" for table, select in inputs.relations_of(batch).items())
         verb = "INSERT INTO judged" if number else "CREATE TABLE judged AS"
         owned = f"ownership AS (SELECT archive, blake2b FROM owned WHERE batch = {number})"
-        connection.execute(f"{verb} WITH {with_batch}, {owned} {_judged(recipe)}", _parameters(recipe))
+        connection.execute(f"{verb} WITH {with_batch}, {owned} {_judged(recipe)}", rule_parameters(recipe))
     connection.execute("DROP TABLE owned")
 
 
-def _parameters(recipe: Recipe) -> dict[str, object]:
+def rule_parameters(recipe: Recipe) -> dict[str, object]:
+    """Return the parameters of `held_out_sql`."""
     # A digest of the seed and the file, so that a file is held out in every version or in none.
     return {
         "salt": f"imgmine holdout {recipe.holdout.seed} ",
@@ -228,6 +230,29 @@ def _judged(recipe: Recipe) -> str:
     {groups}
     WHERE images.decision = 'kept'
     """
+
+
+def rules_of_samples(recipe: Recipe) -> str:
+    """Return a SELECT of `blake2b` and `rule`: which rule drops each row of the table `samples`, by what it says.
+
+    The table's columns are `PLANNED`'s; groups and take-downs are not asked. It needs `hold_out`'s table.
+    """
+    return f"""
+    SELECT blake2b, CASE
+        WHEN {held_out_sql("blake2b")} OR unhex(blake2b) IN (FROM held_out) THEN '{Rule.HOLDOUT}'
+        {_rules(recipe)}
+    END AS rule
+    FROM (SELECT
+        blake2b, {{video_blake2b: still_of}} AS files,
+        {{width: original_width, height: original_height, format: original_format}} AS images,
+        {{percentile: percentile}} AS anomaly_scores, {{probability: nsfw}} AS nsfw_scores,
+        {{probability: watermark}} AS watermark_scores,
+        {{chances: CAST(CAST(labels AS JSON) AS MAP(VARCHAR, DOUBLE))}} AS labelled,
+        {{
+            decision: CASE WHEN category IS NULL THEN 'uncertain' ELSE 'named' END,
+            category: CASE WHEN category_probability IS NOT NULL THEN coalesce(category, '') END
+        }} AS categories
+    FROM samples)"""
 
 
 def _rules(recipe: Recipe) -> str:

@@ -228,8 +228,8 @@ def _members(stream: BinaryIO) -> Iterator[tuple[str, int, int]]:
 
 
 def _is_name(key: str, column: pa.Field) -> bool:
-    """Tell whether a column of a release names files in hexadecimal; its diff names those that are out, too."""
-    in_release = key.startswith("releases/") and not key.endswith("/diff.parquet")
+    """Tell whether a column of a release names files in hexadecimal; what tells of those that are out does, too."""
+    in_release = key.startswith("releases/") and not key.endswith(("/diff.parquet", "/gone.parquet"))
     return in_release and pa.types.is_string(column.type) and column.name in ("blake2b", "still_of")
 
 

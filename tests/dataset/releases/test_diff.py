@@ -3,16 +3,19 @@
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from imgmine.dataset.releases.diff import diff_between
-from imgmine.dataset.releases.release import NoSuchRelease, ReleaseRefused, read_release
+from imgmine.dataset.releases.comparing import diff_between
+from imgmine.dataset.releases.diff import GONE
+from imgmine.dataset.releases.release import NoSuchRelease, ReleaseRefused, read_release, release_json, release_key
 from imgmine.dataset.takedown.applying import apply_log
-from imgmine.dataset.takedown_log import Action, Draft, Kind, append, undo_of
+from imgmine.dataset.takedown_log import Action, Draft, Entry, Kind, append, undo_of
 from imgmine.places import Places
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
@@ -99,17 +102,127 @@ def test_each_reason_is_told(mined: LocalStore, tmp_path: Path) -> None:
     assert counts(mined, "v3") == ({}, {"archive_not_chosen": 2})
 
 
-def test_versions_that_do_not_follow_each_other_are_compared_by_the_diffs_between(
-    mined: LocalStore, tmp_path: Path
-) -> None:
+def test_versions_that_do_not_follow_each_other_are_compared(mined: LocalStore, tmp_path: Path) -> None:
     make(mined, recipe_of(), tmp_path)
     make(mined, recipe_of(select={"formats": ["JPEG"]}), tmp_path)
     make(mined, recipe_of(archives=[EARLY, LATE]), tmp_path)
     diff = diff_between(mined, "v1", "v3", tmp_path / "diff")
-    assert (diff.came, diff.went) == ({}, {"archive_not_chosen": 8, "format": 1})
+    assert (diff.came, diff.went) == ({}, {"archive_not_chosen": 9})
     assert diff.stayed == 12
     assert "9 went" in diff.as_text()
     with pytest.raises(ReleaseRefused, match="give the earlier version first"):
         diff_between(mined, "v3", "v1", tmp_path / "diff")
     with pytest.raises(NoSuchRelease, match="There is no release v9"):
         diff_between(mined, "v3", "v9", tmp_path / "diff")
+
+
+def why(store: Store, before: str, after: str, folder: Path) -> dict[tuple[str, str], str]:
+    """Return why each image came or went, as the comparison of two versions says."""
+    compared = diff_between(store, before, after, folder / f"{before}-{after}")
+    assert compared.rows is not None
+    return {(row["change"], row["blake2b"]): row["reason"] for row in pq.read_table(compared.rows).to_pylist()}
+
+
+def without_record(store: LocalStore, version: str) -> None:
+    """Let the version be one that was made before versions kept what had gone."""
+    release = read_release(store, version)
+    documents = {name: file for name, file in release.documents.items() if name != GONE}
+    store.put_bytes(release_key(version), release_json(replace(release, documents=documents)))
+    store.delete(f"releases/{version}/{GONE}")
+
+
+def take_down(store: Store, pic: Pic) -> Entry:
+    return append(store, Draft(Action.ADD, Kind.HASH, (f"blake2b:{pic.name}",), (pic.digest,), "asked"))
+
+
+ONLY_PNG = recipe_of(select={"formats": ["PNG"]})
+LATER = {
+    "all": recipe_of(),
+    "strict": recipe_of(
+        select={
+            "percentile_at_least": 5,
+            "nsfw_below": 0.5,
+            "watermark_below": 0.5,
+            "labels": {"good": 0.5},
+            "categories": ["photographs"],
+            "side_at_most": 300,
+            "stills": False,
+        },
+    ),
+    "an archive": recipe_of(archives=[MIDDLE]),
+    "held out": recipe_of(holdout={"share": 0.5, "seed": 3}),
+}
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("name", LATER)
+def test_versions_apart_have_the_reasons_that_they_would_have_without_those_between(
+    name: str, recorded: bool, mined: LocalStore, tmp_path: Path
+) -> None:
+    make(mined, recipe_of(), tmp_path)
+    direct = LocalStore(shutil.copytree(mined.root, tmp_path / "direct"))
+    make(mined, ONLY_PNG, tmp_path)
+    for store in (mined, direct):
+        take_down(store, PICTURES[EARLY][0])
+        make(store, LATER[name], tmp_path)
+    if not recorded:
+        without_record(mined, "v3")
+    assert why(mined, "v1", "v3", tmp_path) == reasons(direct, "v2")
+
+
+def test_what_is_not_mined_any_more_has_its_own_reason_in_versions_apart(mined: LocalStore, tmp_path: Path) -> None:
+    make(mined, recipe_of(), tmp_path)
+    direct = LocalStore(shutil.copytree(mined.root, tmp_path / "direct"))
+    make(mined, ONLY_PNG, tmp_path)
+    for number, store in enumerate((mined, direct)):
+        store.delete(f"files/{LATE}.parquet")
+        put_archive(
+            store, MIDDLE, [Pic(7), Pic(10, percentile=2.0), Pic(12, gate="mode"), Pic(50)], tmp_path / f"{number}"
+        )
+        own(store, tmp_path / f"own{number}")
+        folder = tmp_path / f"made{number}"
+        folder.mkdir()
+        make(store, recipe_of(select={"percentile_at_least": 5}), folder)
+    told = why(mined, "v1", "v3", tmp_path)
+    assert told == reasons(direct, "v2")
+    assert set(told.values()) == {"recipe", "file_gone", "archive_gone", "gate", "percentile"}
+    # One more version: the record goes on from that of the version before.
+    for number, store in enumerate((mined, direct)):
+        make(store, recipe_of(archives=[EARLY]), tmp_path / f"made{number}")
+    assert why(mined, "v1", "v4", tmp_path) == why(direct, "v1", "v3", tmp_path / "direct-diffs")
+    without_record(mined, "v3")
+    gone = Pic(12).name
+    assert why(mined, "v1", "v3", tmp_path / "old")["went", gone] == "format in v2"
+    text = diff_between(mined, "v1", "v3", tmp_path / "text").as_text()
+    assert "it went in v2: its format is not among those asked for; why it is out of the later version is not" in text
+
+
+def test_what_went_and_came_back_did_neither_and_what_was_taken_out_since_was_taken_down(
+    mined: LocalStore, tmp_path: Path
+) -> None:
+    make(mined, recipe_of(), tmp_path)
+    make(mined, ONLY_PNG, tmp_path)
+    make(mined, recipe_of(), tmp_path)
+    assert why(mined, "v1", "v3", tmp_path / "before") == {}
+    out = PICTURES[EARLY][0]
+    take_down(mined, out)
+    (tmp_path / "apply").mkdir()
+    apply_log(mined, tmp_path / "mirror", Places(tmp_path / "places", tmp_path / "cache"), tmp_path / "apply")
+    assert why(mined, "v1", "v3", tmp_path / "after") == {("went", out.name): "taken_down"}
+    without_record(mined, "v3")
+    assert why(mined, "v1", "v3", tmp_path / "old") == {("went", out.name): "taken_down"}
+
+
+def test_what_came_has_the_reason_that_tells_the_two_versions_apart(mined: LocalStore, tmp_path: Path) -> None:
+    # What the version between asked for is no reason, and no take-down that came and went between the two is.
+    make(mined, recipe_of(select={"formats": ["JPEG"]}), tmp_path)
+    png = next(pic for pic in PICTURES[MIDDLE] if pic.kind == "PNG")
+    entry = take_down(mined, png)
+    make(mined, recipe_of(select={"formats": ["JPEG"], "side_at_least": 131}), tmp_path)
+    append(mined, undo_of(entry.number, "by mistake"))
+    put_archive(mined, LATE, [*PICTURES[LATE], Pic(60)], tmp_path / "again")
+    own(mined, tmp_path)
+    make(mined, recipe_of(), tmp_path)
+    assert why(mined, "v1", "v3", tmp_path) == {("came", png.name): "recipe", ("came", Pic(60).name): "recipe"}
+    make(mined, recipe_of(select={"formats": ["JPEG"]}), tmp_path)
+    assert why(mined, "v1", "v4", tmp_path) == {("came", Pic(60).name): "tables_changed"}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgmine.dataset.releases.diff import diff_between
+from imgmine.dataset.releases.comparing import diff_between
 from imgmine.dataset.releases.exports import export_duckdb
 from imgmine.dataset.releases.inputs import InputMissing
 from imgmine.dataset.releases.selection import NothingChosen
