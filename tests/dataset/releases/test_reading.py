@@ -1,5 +1,6 @@
 """A release is read as it is by `datasets`, `webdataset` and `mlcroissant`."""
 
+import sys
 import warnings
 from collections import Counter
 from datetime import date
@@ -122,8 +123,12 @@ def test_originals_of_several_formats_are_read_from_both_layouts(mined: LocalSto
 def test_croissant_is_valid_and_its_records_load(layouts: list[str], mined: LocalStore, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import absl.logging
         import mlcroissant
 
+    # It took what pytest has put in the place of stderr for a file of its own, and would close it where logging is set up
+    # anew, as Dagster does in the tests of commands: then pytest itself fails.
+    absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
     make(mined, recipe_of(layouts=layouts, published=date(2026, 1, 31), url="https://example.org/small"), tmp_path)
     described = mlcroissant.Dataset(str(mined.root / "releases/v1/croissant.json"))
     assert not described.metadata.issues.errors
