@@ -126,8 +126,8 @@ def test_croissant_is_valid_and_its_records_load(layouts: list[str], mined: Loca
         import absl.logging
         import mlcroissant
 
-    # It took what pytest has put in the place of stderr for a file of its own, and would close it where logging is set up
-    # anew, as Dagster does in the tests of commands: then pytest itself fails.
+    # It took what pytest has put in the place of stderr for a file of its own, and would close it where logging is set
+    # up anew, as Dagster does in the tests of commands: then pytest itself fails.
     absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
     make(mined, recipe_of(layouts=layouts, published=date(2026, 1, 31), url="https://example.org/small"), tmp_path)
     described = mlcroissant.Dataset(str(mined.root / "releases/v1/croissant.json"))
