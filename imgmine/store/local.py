@@ -56,7 +56,8 @@ class LocalStore(Store):
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            publish(pending, path)
+                # While it is held: who looks for drafts of killed processes would take this one for such.
+                publish(pending, path)
             _sync_folder(path.parent)
         except OSError as error:
             raise _explained(error, self.uri(key)) from error
