@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import dagster as dg
 
+from imgmine.amounts import readable_bytes, readable_seconds
 from imgmine.dataset.labels import add_labels, read_labels
 from imgmine.dataset.releases.inputs import InputMissing, read_inputs
 from imgmine.dataset.releases.making import version_to_make
@@ -22,7 +23,6 @@ from imgmine.settings import Settings
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.opening import store_of
 from imgmine.store.publish import read_table
-from imgmine_assets.amounts import readable_bytes, readable_seconds
 from imgmine_assets.instance import open_instance
 from imgmine_assets.mining import Outcome, mine, run_job
 from imgmine_assets.releases import register

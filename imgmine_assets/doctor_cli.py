@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgmine.amounts import readable_bytes
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
-from imgmine_assets.amounts import readable_bytes
 
 if TYPE_CHECKING:
     import dagster as dg

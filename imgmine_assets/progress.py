@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from imgmine_assets.amounts import readable_bytes, readable_seconds
+from imgmine.amounts import readable_bytes, readable_seconds
 
 
 def log_progress(log: logging.Logger, what: str, unit: str = "bytes", every: float = 5.0) -> Callable[..., None]:

@@ -7,6 +7,7 @@ import time
 
 import dagster as dg
 
+from imgmine.amounts import readable_bytes
 from imgmine.archives.download import Progress
 from imgmine.archives.item import Item, manifest_bytes
 from imgmine.archives.part_file import is_verified
@@ -16,7 +17,6 @@ from imgmine.store.base import Store
 from imgmine.store.publish import content_digest
 from imgmine.store.tables import manifest_key, table_key
 from imgmine_assets import shown
-from imgmine_assets.amounts import readable_bytes
 from imgmine_assets.checks import blocking, result
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.partitions import archives

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
+from imgmine.amounts import readable_bytes
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
 from imgmine.store.opening import store_of
-from imgmine_assets.amounts import readable_bytes
 
 
 @click.group()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from imgmine.amounts import readable_bytes
 from imgmine.dataset.removing import remove_archive
 from imgmine.places import Places
-from imgmine_assets.amounts import readable_bytes
 from imgmine_assets.dead_runs import end_dead_runs
 from imgmine_assets.failures import explained
 from imgmine_assets.partitions import ARCHIVES

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from imgmine.amounts import readable_bytes
 from imgmine.dataset.publishing import remove_former_ownership
 from imgmine.dataset.takedown.applying import apply_log
 from imgmine.dataset.takedown.from_lists import note_listed
@@ -13,7 +14,6 @@ from imgmine.dataset.takedown.scan import ScanMode
 from imgmine.dataset.warehouse import hide_blocked
 from imgmine.places import Places
 from imgmine.scratch import scratch_folder
-from imgmine_assets.amounts import readable_bytes
 from imgmine_assets.checks import blocking, result
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained

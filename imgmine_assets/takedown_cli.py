@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgmine.amounts import counted
 from imgmine.settings import Settings, load_settings
 from imgmine.store.base import Store
 from imgmine.store.opening import store_of
@@ -128,13 +129,13 @@ def list_entries(values: bool) -> None:
     for entry in log.entries:
         what = entry.kind.replace("_", " ") if entry.action is Action.ADD else f"{entry.action} of {entry.of}"
         state = ", taken back" if entry.number in log.undone else ""
-        files = f", {_files(len(entry.resolved))}" if entry.action is not Action.UNDO else ""
+        files = f", {counted(len(entry.resolved), 'file')}" if entry.action is not Action.UNDO else ""
         click.echo(f"{entry.number}: {what}{files}, {entry.time:%Y-%m-%d %H:%M} UTC, {entry.by}: {entry.reason}{state}")
         if values:
             for value in entry.values:
                 click.echo(f"   {value}")
     click.echo(
-        f"{len(log.entries)} entries, {_files(len(log.blocked))} blocked now. Hash of the last entry: {log.head}"
+        f"{len(log.entries)} entries, {counted(len(log.blocked), 'file')} blocked now. Hash of the last entry: {log.head}"
     )
     _make_listings_true(store, settings)
 
@@ -192,18 +193,13 @@ def apply(scan: str, drop_raw: bool, no_mine: bool) -> None:
         sys.exit(1)
 
 
-def _files(count: int) -> str:
-    return f"{count} file{'s' if count != 1 else ''}"
-
-
 def _tell_named(named: "Named") -> None:
     found = len(named.digests)
     if not found:
         click.echo("No file that was mined is named by it; it holds for what is mined later.")
         return
-    archives = f"{len(named.archives)} archive{'s' if len(named.archives) != 1 else ''}"
     stored = "stored" if named.stored == found else f"{named.stored} stored, {found - named.stored} read but not kept"
-    click.echo(f"{_files(found)} named by it, in {archives}: {stored}.")
+    click.echo(f"{counted(found, 'file')} named by it, in {counted(len(named.archives), 'archive')}: {stored}.")
 
 
 def _make_listings_true(store: Store, settings: Settings) -> None:

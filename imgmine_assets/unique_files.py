@@ -10,6 +10,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imgmine.amounts import readable_bytes
 from imgmine.archives import extract, selection
 from imgmine.archives.ahead import working_ahead
 from imgmine.archives.blocked import Blocklist
@@ -30,7 +31,6 @@ from imgmine.store.placement import misplaced
 from imgmine.store.publish import content_digest, publish, read_table, remove_unnamed_shards, unchanged
 from imgmine.store.tables import FILES, RECORDS, Provenance, manifest_key
 from imgmine_assets import shown
-from imgmine_assets.amounts import readable_bytes
 from imgmine_assets.checks import blocking, funnel_problems, result, share_at_most, warning
 from imgmine_assets.failures import PASSING, NotInCache, explained
 from imgmine_assets.partitions import archives

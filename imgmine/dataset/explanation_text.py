@@ -6,6 +6,7 @@ What is said is collected by `explain`.
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from imgmine.amounts import counted
 from imgmine.dataset.explain import (
     Explanation,
     FileStory,
@@ -35,7 +36,7 @@ def render(explanation: Explanation) -> str:
 
 def short_answer(explanation: Explanation) -> str:
     """Return one sentence: whether it is in the dataset, and if not, which rule kept it out."""
-    searched = f"{explanation.archives_mined} of {_counted(explanation.archives_known, 'known archive')} searched"
+    searched = f"{explanation.archives_mined} of {counted(explanation.archives_known, 'known archive')} searched"
     if not explanation.known:
         subject = "URL" if explanation.query.kind is QueryKind.URL else "BLAKE2b"
         other = " The same media was archived under other URLs, see below." if explanation.others else ""
@@ -193,7 +194,7 @@ def _image_facts(image: ImageStory | None, file: FileStory) -> list[tuple[str, s
         return [("gate", "a video; its still goes to the gate" if _is_video(file) else "not seen yet")]
     detail = f" ({image.detail})" if image.detail else ""
     size = f"{image.width} × {image.height}" if image.width is not None else "unknown size"
-    frames = _counted(image.frames, "frame") if image.frames is not None else None
+    frames = counted(image.frames, "frame") if image.frames is not None else None
     preview = None
     if image.preview is not None:
         preview = f"{image.preview} offset {image.preview_offset} size {image.preview_size}"
@@ -251,7 +252,3 @@ def _printable(line: str) -> str:
 
 def _time(moment: datetime | None) -> str | None:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment is not None else None
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""Numbers as people read them: bytes and durations."""
+"""Numbers as people read them: bytes, durations, and how many there are of something."""
 
 
 def readable_bytes(amount: float) -> str:
@@ -18,3 +18,8 @@ def readable_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 file`, `2 files`, `0 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
