@@ -10,7 +10,7 @@ from imgmine.dataset.ownership import OWNERSHIP
 from imgmine.dataset.ownership_inputs import CODE_VERSION
 from imgmine.scratch import scratch_folder
 from imgmine_assets.failures import PASSING, explained
-from imgmine_assets.partitions import archives
+from imgmine_assets.partitions import known_archives
 from imgmine_assets.shown import links, schemas_of
 from imgmine_assets.unique_files import unique_files
 from resources.store import StoreResource
@@ -35,9 +35,8 @@ def dataset(
     `ownership_parts` are there, made of the same tables, they are joined: for hundreds of millions of files on several
     machines. Nobody else needs them.
     """
-    assert archives.name is not None
     started = time.monotonic()
-    known = context.instance.get_dynamic_partitions(archives.name)
+    known = known_archives(context.instance)
     with explained(), scratch_folder(store.scratch_root, "dataset", "all") as scratch:
         opened = store.open()
         summary = warehouse.own(opened, scratch, known)

@@ -37,7 +37,7 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
     from imgmine.scratch import scratch_folder
     from imgmine_assets.dead_runs import end_dead_runs
     from imgmine_assets.instance import open_instance
-    from imgmine_assets.partitions import ARCHIVES
+    from imgmine_assets.partitions import known_archives
     from imgmine_assets.under_way import run_under_way
 
     _check_names(archives)
@@ -48,7 +48,7 @@ def doctor(archives: Sequence[str], checksums: bool, repair: bool) -> None:
     progress = _Progress()
     with open_instance(settings) as instance, scratch_folder(settings.scratch, "doctor", "all") as scratch:
         end_dead_runs(instance)
-        known = set(instance.get_dynamic_partitions(ARCHIVES))
+        known = known_archives(instance)
         chosen = sorted(set(archives) or known | archives_to_see(store, places))
 
         def is_busy(archive: str) -> bool:

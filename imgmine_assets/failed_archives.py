@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from imgmine_assets.dataset import dataset
-from imgmine_assets.partitions import ARCHIVES
+from imgmine_assets.partitions import known_archives
 
 # Each reason is read from its run's event log.
 _REASONS_SHOWN = 100
@@ -30,11 +30,6 @@ def left_failed(runs: Sequence[dg.DagsterRun]) -> dict[str, dg.DagsterRun]:
         if archive is not None:
             latest.setdefault(archive, run)
     return {archive: run for archive, run in sorted(latest.items()) if run.status == dg.DagsterRunStatus.FAILURE}
-
-
-def known_archives(instance: dg.DagsterInstance) -> set[str]:
-    """Return the names of all archives."""
-    return set(instance.get_dynamic_partitions(ARCHIVES))
 
 
 def failed_archives(instance: dg.DagsterInstance) -> dict[str, dg.DagsterRun]:

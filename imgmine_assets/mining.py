@@ -9,11 +9,12 @@ from typing import Any
 
 import dagster as dg
 
+from imgmine.archives.archive_org import ArchiveOrgUnreachable
 from imgmine.archives.item import ItemMissing
 from imgmine.errors import ImgmineError
 from imgmine_assets.code_location import create_linked_run, execute_here
 from imgmine_assets.failed_archives import describe
-from imgmine_assets.partitions import ARCHIVES, add_archives
+from imgmine_assets.partitions import add_archives, known_archives
 from resources.archive_org import ArchiveOrgResource
 
 _CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
@@ -61,14 +62,16 @@ def mine(defs: dg.Definitions, instance: dg.DagsterInstance, archives: Sequence[
 def not_on_ia(archive_org: ArchiveOrgResource, instance: dg.DagsterInstance, archives: Sequence[str]) -> dict[str, str]:
     """Return those archives that are no partition yet and that IA does not have, such as misspelt ones, and why.
 
-    Whatever else is wrong with an archive, its run says.
+    Whatever else is wrong with an archive, or with the way to IA, the runs say, which have the patience for it.
     """
     missing = {}
-    for archive in sorted(set(archives) - set(instance.get_dynamic_partitions(ARCHIVES))):
+    for archive in sorted(set(archives) - known_archives(instance)):
         try:
-            archive_org.item(archive)
+            archive_org.look_up(archive)
         except ItemMissing as error:
             missing[archive] = str(error)
+        except ArchiveOrgUnreachable:
+            break
         except ImgmineError:
             continue
     return missing

@@ -15,9 +15,14 @@ first_digits = dg.StaticPartitionsDefinition(list(PREFIXES))
 KEYS_A_CALL = 2_000
 
 
+def known_archives(instance: dg.DagsterInstance) -> set[str]:
+    """Return the identifiers of all archives."""
+    return set(instance.get_dynamic_partitions(ARCHIVES))
+
+
 def add_archives(instance: dg.DagsterInstance, identifiers: Sequence[str]) -> list[str]:
     """Add those identifiers that are not partitions yet, in bulk, and return them in the order given."""
-    known = set(instance.get_dynamic_partitions(ARCHIVES))
+    known = known_archives(instance)
     new = [identifier for identifier in dict.fromkeys(identifiers) if identifier not in known]
     for start in range(0, len(new), KEYS_A_CALL):
         instance.add_dynamic_partitions(ARCHIVES, new[start : start + KEYS_A_CALL])

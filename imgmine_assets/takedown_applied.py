@@ -18,7 +18,7 @@ from imgmine_assets.checks import blocking, result
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
-from imgmine_assets.partitions import ARCHIVES
+from imgmine_assets.partitions import known_archives
 from imgmine_assets.progress import log_progress
 from imgmine_assets.unique_files import unique_files
 from resources.archive_org import ArchiveOrgResource
@@ -63,7 +63,7 @@ def takedown_applied(
     What was taken back is noted to be mined again.
     """
     started = time.monotonic()
-    known = context.instance.get_dynamic_partitions(ARCHIVES)
+    known = known_archives(context.instance)
     with explained(), scratch_folder(store.scratch_root, _NAME, "all") as scratch:
         opened = store.open()
         lists = blocklist.load()

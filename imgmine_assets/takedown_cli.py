@@ -134,9 +134,8 @@ def list_entries(values: bool) -> None:
         if values:
             for value in entry.values:
                 click.echo(f"   {value}")
-    click.echo(
-        f"{len(log.entries)} entries, {counted(len(log.blocked), 'file')} blocked now. Hash of the last entry: {log.head}"
-    )
+    blocked = counted(len(log.blocked), "file")
+    click.echo(f"{len(log.entries)} entries, {blocked} blocked now. Hash of the last entry: {log.head}")
     _make_listings_true(store, settings)
 
 

@@ -18,8 +18,8 @@ from imgmine.archives.selection_plan import FindKnown
 from imgmine.archives.streaming import extract_streamed
 from imgmine.settings import FetchMode
 
-# A sensor's tick is ended after 60 s: it gives up early, and the next tick asks again.
-_SENSOR_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=10.0)
+# A sensor's tick is ended after 60 s, and a person waits for a command: both give up early.
+_IMPATIENT = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=10.0)
 
 
 class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -45,6 +45,10 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         item = self._client().item(archive)
         item.require_available()
         return item
+
+    def look_up(self, archive: str) -> Item:
+        """Return the item's metadata, whether it can be mined or not. Gives up early where IA does not answer."""
+        return self._impatient_client().item(archive)
 
     def fetch(self, item: Item, progress: ProgressCallback) -> list[Path]:
         """Bring every WARC file of the item into the cache, resumed and checked, and return their paths."""
@@ -87,12 +91,14 @@ class ArchiveOrgResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def items_since(self, after: FoundItem | None) -> list[FoundItem]:
         """Return the collection's items after this one, by publicdate and identifier."""
-        client = ArchiveOrg(self.base_url, self.contact, retry=_SENSOR_RETRY, timeout=10.0)
-        return client.items_since(self.collection, after)
+        return self._impatient_client().items_since(self.collection, after)
 
     def item_page(self, archive: str) -> str:
         """Return the address of the item's page, for people."""
         return f"{self.base_url}/details/{archive}"
+
+    def _impatient_client(self) -> ArchiveOrg:
+        return ArchiveOrg(self.base_url, self.contact, retry=_IMPATIENT, timeout=10.0)
 
     def _client(self) -> ArchiveOrg:
         return ArchiveOrg(self.base_url, self.contact)

@@ -10,7 +10,7 @@ import dagster as dg
 
 from imgmine.dataset.removing import data_of
 from imgmine.places import Places
-from imgmine_assets.partitions import ARCHIVES
+from imgmine_assets.partitions import known_archives
 from imgmine_assets.remove_deleted import remove_deleted
 from resources.archive_org import ArchiveOrgResource
 from resources.store import StoreResource
@@ -24,7 +24,7 @@ def no_partitions_any_more(instance: dg.DagsterInstance) -> set[str]:
     So a Dagster home that is new to a store, and knows none of its archives, calls none of them deleted.
     """
     had_runs = {value for _, values in instance.get_run_tags(tag_keys=[_PARTITION]) for value in values}
-    return had_runs - set(instance.get_dynamic_partitions(ARCHIVES))
+    return had_runs - known_archives(instance)
 
 
 # Off until a person wants it: what it removes is gone.
