@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from imgmine.dataset.takedown.listings import listed
 from imgmine.images.decoder_pool import DecoderPool, PictureRequest
@@ -29,9 +28,9 @@ from imgmine.models.reference import Reference, chosen_archives, reference_from_
 from imgmine.models.showing import Screen
 from imgmine.models.vectors import embedder_of
 from imgmine.store.base import Store
-from imgmine.store.object_file import ObjectFile
+from imgmine.store.object_file import open_parquet
 from imgmine.store.publish import fingerprint, read_table
-from imgmine.store.tables import table_key
+from imgmine.store.tables import key_values, table_key
 from imgmine_assets import shown
 from imgmine_assets.checks import warning
 from imgmine_assets.embeddings import embeddings
@@ -119,9 +118,8 @@ def _archives_of(store: Store, embedder: str, seed: int) -> Sequence[str]:
 
     def serves(archive: str) -> bool:
         # The end of the file alone says it: with all archives of another model, the tables would be tens of gigabytes.
-        with ObjectFile(store, table_key("embeddings", archive)) as file:
-            metadata = pq.read_metadata(file).metadata
-        found = embedder_of({key.decode(): value.decode() for key, value in metadata.items()})
+        with open_parquet(store, table_key("embeddings", archive)) as table:
+            found = embedder_of(key_values(table.metadata))
         if found != embedder:
             others[found] += 1
         return found == embedder

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imgmine.dataset import labels
 from imgmine.dataset.archives import named_ownership
@@ -21,8 +20,8 @@ from imgmine.errors import first_line
 from imgmine.models import probe_model, published_anomaly_model
 from imgmine.models.anomaly_model import AnomalyModelError
 from imgmine.store.base import NotInStore, Store
-from imgmine.store.object_file import ObjectFile
-from imgmine.store.tables import parquet_metadata, table_key
+from imgmine.store.object_file import open_parquet
+from imgmine.store.tables import key_values, table_key
 
 _ARCHIVES_KEY = table_key("dataset", "archives")
 _LABELS_REMEDY = "Restore it from a backup; without one, what was said there is lost: remove it, and label again"
@@ -53,10 +52,11 @@ def _ownership(store: Store, *, whole: bool) -> Iterator[Finding]:
         yield _unreadable(store, _ARCHIVES_KEY, why, MADE_BY["archives"])
         return
     try:
-        metadata = parquet_metadata(store.get_bytes(_ARCHIVES_KEY))
+        with open_parquet(store, _ARCHIVES_KEY) as table:
+            names = named_ownership(key_values(table.metadata))
     except NotInStore:
         return
-    for name in named_ownership(metadata):
+    for name in names:
         key = f"dataset/{name}"
         if store.stat(key) is None:
             message = f"{_ARCHIVES_KEY} names this, and it is not in the store"
@@ -73,9 +73,7 @@ def _unreadable(store: Store, key: str, why: str, job: str) -> Finding:
 def _fault(store: Store, key: str, *, whole: bool) -> str | None:
     """Return why a table cannot be read; None where it can be, or is not there."""
     try:
-        source = ObjectFile(store, key)
-        # By this thread alone, as `from_parquet` does and for its reason.
-        with pq.ParquetFile(pa.PythonFile(source, mode="r"), pre_buffer=False) as table:
+        with open_parquet(store, key) as table:
             for _ in table.iter_batches(batch_size=1 << 12, use_threads=False) if whole else ():
                 pass
     except NotInStore:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from imgmine.dataset.funnel import check_funnel
 from imgmine.dataset.relations import ARCHIVE_TABLES
@@ -20,9 +19,9 @@ from imgmine.dataset.shard_checksums import Place, check_shard, digest_in
 from imgmine.dataset.sketches import SKETCH, SKETCHES
 from imgmine.decisions import ImageDecision
 from imgmine.store.base import NotInStore, Store
-from imgmine.store.object_file import ObjectFile
+from imgmine.store.object_file import open_parquet
 from imgmine.store.shards import END_BYTES
-from imgmine.store.tables import SCHEMA_VERSION, manifest_key, table_key
+from imgmine.store.tables import SCHEMA_VERSION, key_values, manifest_key, table_key
 
 TABLES: Mapping[str, pa.Schema] = {**ARCHIVE_TABLES, SKETCHES: SKETCH}
 """The tables of which each archive has a part, by name; those that others are made of come first."""
@@ -163,17 +162,10 @@ def make_again(archive: str, table: str) -> str:
 
 def _read_table(store: Store, archive: str, name: str, read: _Read, *, whole: bool) -> Iterator[Finding]:
     key = table_key(name, archive)
-    try:
-        source = ObjectFile(store, key)
-    except NotInStore:
-        return
-    read.there.add(name)
     wanted = _READ.get(name, ("blake2b",))
     try:
-        # By this thread alone, as `from_parquet` does and for its reason.
-        with pq.ParquetFile(pa.PythonFile(source, mode="r"), pre_buffer=False) as table:
-            raw = table.metadata.metadata or {}
-            metadata = {key.decode(): value.decode() for key, value in raw.items() if not key.startswith(b"ARROW:")}
+        with open_parquet(store, key) as table:
+            metadata = key_values(table.metadata)
             unlike = _unlike(table.schema_arrow, TABLES[name])
             rows = (
                 None
@@ -182,13 +174,14 @@ def _read_table(store: Store, archive: str, name: str, read: _Read, *, whole: bo
             )
             for _ in table.iter_batches(batch_size=1 << 12, use_threads=False) if whole else ():
                 pass
-    except NotInStore:  # removed meanwhile
-        read.there.discard(name)
+    except NotInStore:  # maybe removed meanwhile
         return
     except (pa.ArrowException, OSError, ValueError) as error:
+        read.there.add(name)
         message = f"the table cannot be read ({str(error).splitlines()[0]})"
         yield Finding(Kind.UNREADABLE, archive, key, message, _remove_and_mine(store, key, archive))
         return
+    read.there.add(name)
     read.metadata[name] = metadata
     version = metadata.get("schema_version")
     if version != SCHEMA_VERSION or unlike:

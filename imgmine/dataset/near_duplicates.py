@@ -32,8 +32,9 @@ from imgmine.dataset.sketches import (
 )
 from imgmine.dataset.verdicts import Verdicts
 from imgmine.store.base import NotInStore, Store
+from imgmine.store.object_file import open_parquet
 from imgmine.store.publish import file_digest, fingerprint
-from imgmine.store.tables import Provenance, parquet_metadata, table_key
+from imgmine.store.tables import Provenance, key_values, table_key
 
 CODE_VERSION = "1"
 NEAR_DUPLICATES_KEY = table_key("dataset", "near_duplicates")
@@ -248,15 +249,10 @@ def _rows(batch: list[Member], items: Items) -> pa.Table:
 
 
 def _published_inputs(store: Store) -> str | None:
-    stored = store.stat(NEAR_DUPLICATES_KEY)
-    if stored is None:
-        return None
     try:
-        tail = store.get_range(NEAR_DUPLICATES_KEY, max(0, stored.size - 8), 8)
-        length = int.from_bytes(tail[:4], "little") + 8
-        footer = store.get_range(NEAR_DUPLICATES_KEY, max(0, stored.size - length), length)
-        return parquet_metadata(footer).get("inputs")
-    except (NotInStore, pa.ArrowException, OSError):  # gone meanwhile; or damaged, and then made again
+        with open_parquet(store, NEAR_DUPLICATES_KEY) as table:
+            return key_values(table.metadata).get("inputs")
+    except (NotInStore, pa.ArrowException, OSError):  # damaged, it is made again
         return None
 
 

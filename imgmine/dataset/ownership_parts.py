@@ -17,7 +17,7 @@ from imgmine.dataset.ownership import Owned, Ownership, OwnershipWriter, assign_
 from imgmine.dataset.ownership_inputs import CODE_VERSION, read_inputs
 from imgmine.errors import ImgmineError
 from imgmine.store.base import NotInStore, Store, StoredObject
-from imgmine.store.object_file import ObjectFile
+from imgmine.store.object_file import open_parquet
 from imgmine.store.tables import Provenance, table_key
 
 OWNERSHIP_PARTS = "ownership_parts"
@@ -103,8 +103,8 @@ def _read_part(store: Store, key: str) -> Part | None:
     if stored is None:
         return None
     try:
-        source = pa.PythonFile(ObjectFile(store, key), mode="r")
-        return _part(stored, pq.read_metadata(source).metadata or {})
+        with open_parquet(store, key) as table:
+            return _part(stored, table.metadata.metadata or {})
     except (NotInStore, pa.ArrowException, KeyError, ValueError):
         return None
 

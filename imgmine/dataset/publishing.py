@@ -7,7 +7,6 @@ made of. So a reader has the former answer or the new one, whole. What is named 
 published that does not need it.
 """
 
-import io
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from imgmine.dataset.ownership_index import IndexWriter, index_of
 from imgmine.dataset.ownership_inputs import CODE_VERSION, OwnershipInputs, read_inputs
 from imgmine.dataset.ownership_parts import Part, are_whole, join_parts, read_parts, remove_other_parts
 from imgmine.store.base import NotInStore, Store
+from imgmine.store.object_file import open_parquet
 from imgmine.store.publish import fingerprint
 from imgmine.store.tables import Provenance, from_parquet, parquet_metadata, table_key, to_parquet
 
@@ -33,8 +33,6 @@ ARCHIVES_KEY = table_key(DATASET, "archives")
 _MOST_CHANGES = 2 << 20
 _SHARE_OF_CHANGES = 8
 _INDEXES = "ownership-index"
-
-_FOOTER_END = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +180,8 @@ def _former(store: Store) -> _Former | None:
 
 def _rows_of(store: Store, name: str) -> int:
     """Return the number of rows of a table, by its footer."""
-    key = f"{DATASET}/{name}"
-    stored = store.stat(key)
-    if stored is None:
-        raise NotInStore(store.uri(key))
-    tail = store.get_range(key, max(0, stored.size - _FOOTER_END), _FOOTER_END)
-    length = int.from_bytes(tail[:4], "little") + _FOOTER_END
-    footer = store.get_range(key, max(0, stored.size - length), length)
-    return int(pq.read_metadata(io.BytesIO(footer)).num_rows)
+    with open_parquet(store, f"{DATASET}/{name}") as table:
+        return int(table.metadata.num_rows)
 
 
 def _added(former: _Former, inputs: OwnershipInputs, most_changes: int | None) -> list[Holding] | None:

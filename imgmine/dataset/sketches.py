@@ -18,7 +18,7 @@ from imgmine.decisions import ImageDecision
 from imgmine.models.vectors import vectors_of
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.publish import file_digest, fingerprint
-from imgmine.store.tables import DIGEST, Provenance, table_key, to_parquet
+from imgmine.store.tables import DIGEST, Provenance, key_values, table_key, to_parquet
 
 CODE_VERSION = "1"
 SKETCHES = "sketches"
@@ -101,8 +101,7 @@ def sketch_inputs(images: Path, embeddings: Path | None, embedder: str) -> str:
 
 def file_metadata(table: Path) -> dict[str, str]:
     """Return the key-value metadata of a local Parquet file."""
-    found = pq.read_metadata(table).metadata or {}
-    return {key.decode(): value.decode() for key, value in found.items() if not key.startswith(b"ARROW:")}
+    return key_values(pq.read_metadata(table))
 
 
 def _inputs_of_vectors(embeddings: Path | None, embedder: str) -> str | None:

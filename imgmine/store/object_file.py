@@ -2,7 +2,19 @@
 
 import io
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from imgmine.store.base import NotInStore, Store
+
+
+def open_parquet(store: Store, key: str) -> pq.ParquetFile:
+    """Open a Parquet file in a store; only what is asked of it is fetched. To be closed, as by `with`.
+
+    Read it with `use_threads=False`, as `from_parquet` does and for its reason. Raises `NotInStore`, and
+    `ArrowException` where it is no Parquet file.
+    """
+    return pq.ParquetFile(pa.PythonFile(ObjectFile(store, key), mode="r"), pre_buffer=False)
 
 
 class ObjectFile(io.RawIOBase):

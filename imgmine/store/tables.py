@@ -278,7 +278,12 @@ def from_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
 
 def parquet_metadata(data: bytes) -> dict[str, str]:
     """Return the key-value metadata of a Parquet file, as `to_parquet` wrote it."""
-    found = pq.read_metadata(io.BytesIO(data)).metadata or {}
+    return key_values(pq.read_metadata(io.BytesIO(data)))
+
+
+def key_values(footer: pq.FileMetaData) -> dict[str, str]:
+    """Return the key-value metadata in the footer of a Parquet file, without Arrow's own."""
+    found = footer.metadata or {}
     return {key.decode(): value.decode() for key, value in found.items() if not key.startswith(b"ARROW:")}
 
 
