@@ -25,7 +25,7 @@ PROJECT_NAME = "imgmine_reports"
 TARGET = "target"
 # The one beside this Python: a virtual environment need not be active.
 _DBT = Path(sys.executable).with_name("dbt")
-_WAREHOUSE = {"IMGMINE_WAREHOUSE": WAREHOUSE_KEY}
+_WAREHOUSE_VARIABLE = "IMGMINE_WAREHOUSE"
 _SOURCES = frozenset({".sql", ".yml"})
 
 
@@ -60,7 +60,8 @@ def current_manifest() -> Path:
     """
     manifest = PROJECT_FOLDER / TARGET / "manifest.json"
     with _turn():
-        youngest = max(path.stat().st_mtime for path in _sources())
+        sources = (path for path in PROJECT_FOLDER.rglob("*") if path.suffix in _SOURCES)
+        youngest = max(path.stat().st_mtime for path in sources if not path.is_relative_to(manifest.parent))
         if not manifest.exists() or manifest.stat().st_mtime < youngest:
             _parse(manifest)
     return manifest
@@ -68,39 +69,28 @@ def current_manifest() -> Path:
 
 def copy_project(folder: Path) -> None:
     """Make `folder` a copy of the project, with all that dbt knows of it by having parsed it."""
-    for path in _sources():
-        copy = folder / path.relative_to(PROJECT_FOLDER)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, copy)
     with _turn():
-        shutil.copytree(PROJECT_FOLDER / TARGET, folder / TARGET)
+        shutil.copytree(PROJECT_FOLDER, folder, ignore=shutil.ignore_patterns("logs"), dirs_exist_ok=True)
 
 
 @contextmanager
 def warehouse_for_dbt() -> Iterator[None]:
     """Have dbt, started meanwhile from this process in a copy of the project, work in the warehouse that lies there."""
-    before = {name: os.environ.get(name) for name in _WAREHOUSE}
-    os.environ.update(_WAREHOUSE)
+    before = os.environ.get(_WAREHOUSE_VARIABLE)
+    os.environ[_WAREHOUSE_VARIABLE] = WAREHOUSE_KEY
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _sources() -> list[Path]:
-    made = PROJECT_FOLDER / TARGET
-    found = PROJECT_FOLDER.rglob("*")
-    return [path for path in found if path.suffix in _SOURCES and not path.is_relative_to(made)]
+        if before is None:
+            del os.environ[_WAREHOUSE_VARIABLE]
+        else:
+            os.environ[_WAREHOUSE_VARIABLE] = before
 
 
 def _parse(manifest: Path) -> None:
     parsed = subprocess.run(
         [_DBT, "parse", "--quiet", "--project-dir", PROJECT_FOLDER, "--profiles-dir", PROJECT_FOLDER],
-        env={**os.environ, **_WAREHOUSE},
+        env={**os.environ, _WAREHOUSE_VARIABLE: WAREHOUSE_KEY},
         capture_output=True,
         text=True,
         check=False,
