@@ -63,17 +63,12 @@ def checkout_warehouse(store: Store, scratch: Path) -> Path:
     A published file that this version of DuckDB cannot open counts as none: all of it can be made again.
     """
     path = scratch / WAREHOUSE_KEY
-    path.unlink(missing_ok=True)
     try:
-        shutil.copyfile(store.local_copy(WAREHOUSE_KEY, scratch / "published"), path)
-        connect(path).close()
+        _copy_published(store, path)
     except NotInStore:
         connect(path).close()
-    except duckdb.Error:
-        _log.warning(
-            "%s cannot be read, and is begun anew. The job statistics counts again what was in it.",
-            store.uri(WAREHOUSE_KEY),
-        )
+    except DamagedWarehouse as error:
+        _log.warning("%s All of it is begun anew; that job counts again what was in it.", error)
         path.unlink()
         connect(path).close()
     return path
@@ -226,18 +221,23 @@ def check_warehouse(store: Store, scratch: Path, *, whole: bool) -> None:
 @contextmanager
 def _private_copy(store: Store, scratch: Path) -> Iterator[Path]:
     """Give a copy of the published warehouse that can be opened; its name is gone at the end."""
-    published = store.local_copy(WAREHOUSE_KEY, scratch / "published")
-    scratch.mkdir(parents=True, exist_ok=True)
     private = scratch / f"warehouse-{os.getpid()}-{uuid.uuid4().hex}.duckdb"
     try:
-        shutil.copyfile(published, private)
-        try:
-            connect(private, read_only=True).close()
-        except duckdb.Error as error:
-            raise _damaged(store, error) from error
+        _copy_published(store, private)
         yield private
     finally:
         private.unlink(missing_ok=True)
+
+
+def _copy_published(store: Store, path: Path) -> None:
+    """Copy the published warehouse. Raises `NotInStore`, and `DamagedWarehouse` where the copy cannot be opened."""
+    published = store.local_copy(WAREHOUSE_KEY, path.parent / "published")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(published, path)
+    try:
+        connect(path, read_only=True).close()
+    except duckdb.Error as error:
+        raise _damaged(store, error) from error
 
 
 def _damaged(store: Store, error: duckdb.Error) -> DamagedWarehouse:
