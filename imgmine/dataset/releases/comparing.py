@@ -60,72 +60,93 @@ def diff_between(store: Store, before: str, after: str, scratch: Path) -> Diff:
         load_names(connection, "blocked_since", sorted(digest.hex() for digest in log.blocked))
         load_names(connection, "archives_then", former.inputs["tables"]["files"])
         load_names(connection, "archives_chosen", later.inputs["tables"]["files"])
-        connection.execute("CREATE TABLE told (number INTEGER, blake2b VARCHAR, change VARCHAR, reason VARCHAR)")
-        formers: dict[str | None, str | None] = {}
-        for version in list_versions(store):
-            if number_of(before) < number_of(version) <= number_of(after):
-                release = read_release(store, version)
-                formers[version] = release.former
-                _load_told(connection, store, release, scratch / "told")
-        connection.execute("CREATE TABLE gone (blake2b VARCHAR, cause VARCHAR)")
-        record = _local_document(store, later, GONE, scratch / "gone")
-        if record is not None:
-            connection.execute(f"INSERT INTO gone SELECT blake2b, cause FROM {parquet_source(record)}")
-        first: str | None = after
-        while first in formers:
-            first = formers[first]
-        # Else the record may say nothing of an image because the earlier version was made after the later one.
-        is_recorded = record is not None and first == before
-        connection.execute(f"""
-        CREATE TABLE found AS
-        WITH published AS ({PUBLISHED}), own AS (SELECT * FROM told WHERE number = {number_of(after)})
-        SELECT published.blake2b, archive, 'went' AS change, CASE
-            WHEN gone.cause IS NOT NULL THEN {reason_sql("gone.cause", "archive", recipe.archives is None)}
-            WHEN own.reason IS NOT NULL THEN own.reason
-            WHEN published.blake2b IN (FROM taken_later) OR {is_recorded} THEN 'taken_down'
-        END AS reason
-        FROM published ANTI JOIN later USING (blake2b)
-        LEFT JOIN gone ON gone.blake2b = published.blake2b
-        LEFT JOIN own ON own.blake2b = published.blake2b AND own.change = 'went'
-        UNION ALL
-        SELECT later.blake2b, archive, 'came', CASE WHEN {later.former == before} THEN own.reason END
-        FROM later ANTI JOIN former USING (blake2b)
-        LEFT JOIN own ON own.blake2b = later.blake2b AND own.change = 'came'
-        """)
+        is_recorded = _load_recorded(connection, store, former, later, scratch)
+        _find_changes(connection, recipe, former, later, is_recorded=is_recorded)
         log_then = _log_at(log, later.inputs["takedown_head"])
         log_before = _log_at(log, former.inputs["takedown_head"])
         _find_undone(connection, store, later, len(log_before.entries), log_then, scratch / "undone")
         certain = _with_certain_rules(recipe, former, later)
         _judge_again(connection, store, former, certain, log_then, scratch / "again")
-        changed_recipe = former.inputs["recipe"] != later.inputs["recipe"]
-        out_by_archive = reason_sql("'file_gone'", "archive", recipe.archives is None)
-        connection.execute(f"""
-        CREATE TABLE changes AS
-        WITH last AS (
-            SELECT blake2b, arg_max(change, number) AS change, arg_max(reason, number) AS reason,
-                'v' || max(number) AS version
-            FROM told GROUP BY blake2b
-        )
-        SELECT found.blake2b, archive, found.change, CASE
-            WHEN found.reason IS NOT NULL THEN found.reason
-            WHEN found.change = 'came' THEN CASE
-                WHEN found.blake2b IN (FROM undone) THEN 'take_down_undone'
-                WHEN found.blake2b IN (FROM taken) THEN 'unknown'
-                WHEN archive NOT IN (FROM archives_then) THEN 'new_archive'
-                WHEN {changed_recipe} THEN 'recipe'
-                ELSE 'tables_changed'
-            END
-            WHEN again.rule = 'taken_down' THEN again.rule
-            WHEN {out_by_archive} <> 'file_gone' THEN {out_by_archive}
-            WHEN again.rule IS NOT NULL THEN again.rule
-            WHEN last.change = 'went' THEN last.reason || {quoted(IN_VERSION)} || last.version
-            WHEN found.blake2b IN (FROM taken) OR found.blake2b IN (FROM blocked_since) THEN 'taken_down'
-            ELSE 'unknown'
-        END AS reason
-        FROM found LEFT JOIN last ON last.blake2b = found.blake2b LEFT JOIN again ON again.blake2b = found.blake2b
-        """)
+        _give_reasons(connection, recipe, changed_recipe=former.inputs["recipe"] != later.inputs["recipe"])
         now, then = (set(release.inputs["tables"]["files"]) for release in (later, former))
         return summed(connection, former, after, later.recipe, later.images, now - then, then - now, scratch)
+
+
+def _load_recorded(
+    connection: duckdb.DuckDBPyConnection, store: Store, former: Release, later: Release, scratch: Path
+) -> bool:
+    """Make the tables `told`, of what the diffs from the earlier version on told, and `gone`, the later one's record.
+
+    Returns whether the record is of all that went: it says nothing of an image where the earlier version is none of
+    those that the later one was made after.
+    """
+    connection.execute("CREATE TABLE told (number INTEGER, blake2b VARCHAR, change VARCHAR, reason VARCHAR)")
+    formers: dict[str | None, str | None] = {}
+    for version in list_versions(store):
+        if number_of(former.version) < number_of(version) <= number_of(later.version):
+            release = read_release(store, version)
+            formers[version] = release.former
+            _load_told(connection, store, release, scratch / "told")
+    connection.execute("CREATE TABLE gone (blake2b VARCHAR, cause VARCHAR)")
+    record = _local_document(store, later, GONE, scratch / "gone")
+    if record is not None:
+        connection.execute(f"INSERT INTO gone SELECT blake2b, cause FROM {parquet_source(record)}")
+    first: str | None = later.version
+    while first in formers:
+        first = formers[first]
+    return record is not None and first == former.version
+
+
+def _find_changes(
+    connection: duckdb.DuckDBPyConnection, recipe: Recipe, former: Release, later: Release, *, is_recorded: bool
+) -> None:
+    """Make the table `found` of what came and what went, with the reason where one is recorded."""
+    connection.execute(f"""
+    CREATE TABLE found AS
+    WITH published AS ({PUBLISHED}), own AS (SELECT * FROM told WHERE number = {number_of(later.version)})
+    SELECT published.blake2b, archive, 'went' AS change, CASE
+        WHEN gone.cause IS NOT NULL THEN {reason_sql("gone.cause", "archive", recipe.archives is None)}
+        WHEN own.reason IS NOT NULL THEN own.reason
+        WHEN published.blake2b IN (FROM taken_later) OR {is_recorded} THEN 'taken_down'
+    END AS reason
+    FROM published ANTI JOIN later USING (blake2b)
+    LEFT JOIN gone ON gone.blake2b = published.blake2b
+    LEFT JOIN own ON own.blake2b = published.blake2b AND own.change = 'went'
+    UNION ALL
+    SELECT later.blake2b, archive, 'came', CASE WHEN {later.former == former.version} THEN own.reason END
+    FROM later ANTI JOIN former USING (blake2b)
+    LEFT JOIN own ON own.blake2b = later.blake2b AND own.change = 'came'
+    """)
+
+
+def _give_reasons(connection: duckdb.DuckDBPyConnection, recipe: Recipe, *, changed_recipe: bool) -> None:
+    """Make the table `changes`: of what was found, the recorded reason, else the first that is sure to be true."""
+    out_by_archive = reason_sql("'file_gone'", "archive", recipe.archives is None)
+    connection.execute(f"""
+    CREATE TABLE changes AS
+    WITH last AS (
+        SELECT blake2b, arg_max(change, number) AS change, arg_max(reason, number) AS reason,
+            'v' || max(number) AS version
+        FROM told GROUP BY blake2b
+    )
+    SELECT found.blake2b, archive, found.change, CASE
+        WHEN found.reason IS NOT NULL THEN found.reason
+        WHEN found.change = 'came' THEN CASE
+            WHEN found.blake2b IN (FROM undone) THEN 'take_down_undone'
+            WHEN found.blake2b IN (FROM taken) THEN 'unknown'
+            WHEN archive NOT IN (FROM archives_then) THEN 'new_archive'
+            WHEN {changed_recipe} THEN 'recipe'
+            ELSE 'tables_changed'
+        END
+        WHEN again.rule = 'taken_down' THEN again.rule
+        WHEN {out_by_archive} <> 'file_gone' THEN {out_by_archive}
+        WHEN again.rule IS NOT NULL THEN again.rule
+        WHEN last.change = 'went' THEN last.reason || {quoted(IN_VERSION)} || last.version
+        WHEN found.blake2b IN (FROM taken) OR found.blake2b IN (FROM blocked_since) THEN 'taken_down'
+        ELSE 'unknown'
+    END AS reason
+    FROM found LEFT JOIN last ON last.blake2b = found.blake2b LEFT JOIN again ON again.blake2b = found.blake2b
+    """)
 
 
 def _load_told(connection: duckdb.DuckDBPyConnection, store: Store, release: Release, folder: Path) -> None:
@@ -162,8 +183,7 @@ def _find_undone(
     undone = [entry for entry in log.entries if (entry.of or entry.number) in log.undone]
     old = [entry for entry in undone if (entry.of or entry.number) <= entries]
     connection.execute("CREATE TABLE undone (blake2b VARCHAR)")
-    for some, which in ((old, "true"), (undone, "name IN (FROM taken)")):
-        table = "undone_old" if some is old else "undone_any"
+    for table, some, which in (("undone_old", old, "true"), ("undone_any", undone, "name IN (FROM taken)")):
         load_names(connection, table, sorted(digest.hex() for digest in _named(some) - log.blocked))
         connection.execute(f"INSERT INTO undone SELECT name FROM {table} WHERE {which}")
         hashes = [value for entry in some for value in entry.values if value.startswith(("md5:", "sha1:", "sha256:"))]
