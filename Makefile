@@ -39,8 +39,9 @@ lint: $(READY) ## Check style and types
 	$(BIN)/mypy
 
 test: lint ## Lint, check types, run every test
-	@# In the order of the files: by the number of tests the longest ones would come last, and one worker would be idle.
-	$(BIN)/pytest -n $$($(BIN)/python -c 'from imgmine.cores import usable_cores; print(min(4, max(2, usable_cores())))') \
+	@# One more than there are cores: some tests wait for a daemon or a server. In the order of the files: by the number
+	@# of tests the longest ones would come last, and one worker would be idle.
+	$(BIN)/pytest -n $$($(BIN)/python -c 'from imgmine.cores import usable_cores; print(min(4, usable_cores() + 1))') \
 		--dist loadfile --no-loadscope-reorder
 
 bench: $(READY) ## Run every benchmark and print its table
