@@ -38,7 +38,7 @@ def anomaly_card(model: AnomalyModel, percentile: float = 5.0) -> dict[str, byte
 
 def choice_plot(report: Mapping[str, Any]) -> bytes:
     """Return the curve of the choice: log-likelihood (training, held-out) and BIC against components, as PNG."""
-    figure = new_figure(3.6)
+    figure = new_figure(3.9)
     likelihood, bic = figure.subplots(1, 2)
     chosen = report["chosen"]
     candidates: Sequence[Mapping[str, Any]] = report["candidates"]
@@ -76,7 +76,8 @@ def choice_plot(report: Mapping[str, Any]) -> bytes:
             label=f"chosen: {chosen['components']}, {chosen['covariance_type']}",
         )
         _component_axis(axes, sorted({candidate["components"] for candidate in candidates}))
-        axes.legend(frameon=False, fontsize=8)
+    # Their entries are the same; and within, it would lie upon the curves.
+    figure.legend(*bic.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
     likelihood.set_title("Held-out log-likelihood (dotted: training): higher is better", fontsize=10)
     likelihood.set_ylabel("nats, within the subspace")
     bic.set_title("BIC: lower is better", fontsize=10)
@@ -86,7 +87,7 @@ def choice_plot(report: Mapping[str, Any]) -> bytes:
 
 def scores_plot(model: AnomalyModel, percentile: float) -> bytes:
     """Return the histogram of the scores of training and held-out images, with percentiles, as PNG."""
-    figure = new_figure(3.8)
+    figure = new_figure(4.0)
     axes = figure.subplots()
     training, held_out = model.training_scores, model.calibration.scores
     both = np.concatenate([training, held_out])
@@ -99,7 +100,7 @@ def scores_plot(model: AnomalyModel, percentile: float) -> bytes:
     decisive = model.calibration.score_at(percentile)
     if low <= decisive:
         axes.axvspan(edges[0], decisive, color=RED, alpha=0.08, linewidth=0)
-    top = axes.get_ylim()[1]
+    top = 1.07 * axes.get_ylim()[1]  # room for the percentages
     for mark in dict.fromkeys((percentile, 25.0, 50.0, 75.0)):
         score = model.calibration.score_at(mark)
         colour = RED if mark == percentile else "black"
@@ -110,7 +111,7 @@ def scores_plot(model: AnomalyModel, percentile: float) -> bytes:
     axes.set_title(f"Scores of reference images; below the {percentile:g}% line is anomalous", fontsize=10)
     axes.set_xlabel(f"{model.report['score']}; the leftmost bar holds everything lower")
     axes.set_ylabel("% of images")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.92))
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     return png(figure)
 
 
