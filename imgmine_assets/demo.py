@@ -119,10 +119,10 @@ def _mine_everything(settings: Settings, identifiers: list[str], truths: list[Pa
         for identifier in identifiers:
             click.echo(f"Scoring {identifier}")
             outcomes.append(run_job(defs, instance, "score_archive", identifier))
-        click.echo("Making the dataset's statistics and dbt's reports")
-        outcomes.append(run_job(defs, instance, "statistics"))
         click.echo("Looking for near-duplicates")
         outcomes.append(run_job(defs, instance, "find_near_duplicates"))
+        click.echo("Making the dataset's statistics and dbt's reports")
+        outcomes.append(run_job(defs, instance, "statistics"))
         if all(outcome.succeeded for outcome in outcomes):
             outcomes += _release(settings, store, defs, instance)
     return outcomes

@@ -77,12 +77,12 @@ def releases(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(release.fingerprint),
         metadata={
-            "recipe": release.recipe,
+            "recipe": dg.MetadataValue.md(f"```yaml\n{release.recipe}\n```"),
             "images": release.images,
             "shards": len(release.shards),
             "bytes": release.size,
             "left out": shown.rows_table({"rule": "string", "images": "int", "why": "string"}, dropped),
-            "since the version before": dg.MetadataValue.md(made.diff.as_text() if made.diff else "-"),
+            "since the version before": dg.MetadataValue.md(made.diff.as_text() if made.diff else "there is none"),
             "unchanged": not made.changed,
             "shards of an earlier run": made.resumed_shards,
             "seconds": round(time.monotonic() - started, 2),
