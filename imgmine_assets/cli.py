@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import click
 
@@ -32,14 +33,25 @@ DAGSTER_DISABLE_TELEMETRY=1
 
 
 class _Commands(click.Group):
-    """Prints an `ImgmineError` as a message, without a traceback, and exits with 1."""
+    """Prints an `ImgmineError`, and what is known of a damaged file, without a traceback, and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except ImgmineError as error:
-            click.echo(f"imgmine: {error}", err=True)
-            ctx.exit(1)
+            _end(ctx, error)
+        except Exception as error:
+            # Loaded when it is needed: `--help` does not wait for DuckDB.
+            from imgmine.dataset.relations import unreadable_file
+
+            if (told := unreadable_file(error)) is None:
+                raise
+            _end(ctx, told)
+
+
+def _end(ctx: click.Context, error: ImgmineError) -> NoReturn:
+    click.echo(f"imgmine: {error}", err=True)
+    ctx.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -170,6 +182,7 @@ def query(sql: str, rows: int, as_csv: bool) -> None:
     """
     import duckdb
 
+    from imgmine.dataset.relations import unreadable_file
     from imgmine.dataset.warehouse import open_warehouse
     from imgmine.store.base import NotInStore
     from imgmine.store.opening import store_of
@@ -190,12 +203,8 @@ def query(sql: str, rows: int, as_csv: bool) -> None:
                 found.show(max_width=shutil.get_terminal_size().columns, max_rows=rows)
     except NotInStore:
         raise click.ClickException("There is no warehouse yet. Launch the job statistics.") from None
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
-        raise click.ClickException(
-            f"{error}\nIf that is a file of the store: imgmine doctor says what to do."
-        ) from error
     except duckdb.Error as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(str(unreadable_file(error) or error)) from error
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import dagster as dg
 from imgmine.archives.item import Unavailable
 from imgmine.archives.part_file import DiskFull
 from imgmine.archives.remote_file import WrongBytes
+from imgmine.dataset.relations import unreadable_file
 from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.scratch import ScratchFull, StageBusy
 from imgmine.store.base import NotInStore, StoreRefused
@@ -39,8 +40,9 @@ def explained() -> Iterator[None]:
     except ImgmineError as error:
         raise dg.Failure(str(error), metadata=_kind(error), allow_retries=not _is_full_disk(error)) from error
     except Exception as error:
-        # A fault of the code: it would be the same the next time.
-        raise dg.Failure(f"{type(error).__name__}: {error}", metadata=_kind(error), allow_retries=False) from error
+        # A damaged file, or a fault of the code: it would be the same the next time.
+        message = unreadable_file(error) or f"{type(error).__name__}: {error}"
+        raise dg.Failure(str(message), metadata=_kind(error), allow_retries=False) from error
 
 
 def _kind(error: Exception) -> dict[str, str]:

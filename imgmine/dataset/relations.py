@@ -3,6 +3,7 @@
 What is asked of the tables is not here: see `funnel`, `warehouse` and `explain`.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +39,8 @@ MADE_BY: Mapping[str, str] = MappingProxyType(
 """The jobs that make `DATASET_TABLES` anew."""
 
 _PARQUET = ".parquet"
+# Not the pattern over all archives, which is in the SQL that the message goes on with.
+_NAMED_FILE = re.compile(r"""["'][^"'*]+\.parquet["']""")
 
 
 class DamagedTable(PersonNeeded):
@@ -47,6 +50,17 @@ class DamagedTable(PersonNeeded):
         super().__init__(
             f"{key} in the store cannot be read ({first_line(why)}). Remove it, then launch the job {MADE_BY[table]}."
         )
+
+
+class UnreadableFile(PersonNeeded):
+    """A published table of an archive cannot be read."""
+
+
+def unreadable_file(error: Exception) -> UnreadableFile | None:
+    """Return what to tell a person of an error of DuckDB that names a Parquet file; None of any other error."""
+    if not isinstance(error, duckdb.Error) or not _NAMED_FILE.search(first_line(error)):
+        return None
+    return UnreadableFile(f"{first_line(error)}. imgmine doctor says what to do.")
 
 
 def connect(database: Path | None = None, *, read_only: bool = False, memory: str = "1GB") -> duckdb.DuckDBPyConnection:

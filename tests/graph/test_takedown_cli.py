@@ -88,6 +88,25 @@ def test_a_damaged_table_over_all_archives_holds_no_take_down_up(store: LocalSto
     assert digest("one") not in listed(store, tmp_path)[0]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("takedown", "add", "--media-id", "abcde", "--reason", "asked for"),
+        ("explain", "https://i.imgur.com/abcde.jpg"),
+    ],
+)
+def test_a_damaged_table_of_an_archive_is_named_and_what_to_do(store: LocalStore, command: tuple[str, ...]) -> None:
+    [damaged, *_] = store.list("records/")
+    store.put_bytes(damaged.key, b"cut")
+    ended = run(*command)
+    assert ended.exit_code == 1
+    assert ended.exception is None or isinstance(ended.exception, SystemExit)
+    assert ended.output.startswith("imgmine: ")
+    assert damaged.key in ended.output
+    assert ended.output.endswith("imgmine doctor says what to do.\n")
+    assert read_log(store).entries == ()
+
+
 def test_what_was_read_and_not_kept_is_told_apart(store: LocalStore) -> None:
     wanted = {"url": "https://example.org/", "media_id": "abcde"}
     put_stored(store, "late", [Entry("late", **wanted), Entry("lesser", RecordDecision.LESSER_COPY, **wanted)])
