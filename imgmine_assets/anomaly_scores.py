@@ -62,6 +62,11 @@ def anomaly_scores(
             return
         vectors = read_table(opened, "embeddings", archive)
         require_same_embedder(model, embedder_of(vectors.metadata), archive)
+        if model.kind != models.detector:
+            context.log.warning(
+                f"IMGMINE_DETECTOR is {models.detector}, and the model in use is by {model.kind}, which scores until "
+                "another is fitted: launch the job fit_gmm."
+            )
         percentile = models.anomaly_percentile
         inputs = fingerprint(
             embeddings=vectors.origin, model=model.version, percentile=percentile, code_version=stage.CODE_VERSION

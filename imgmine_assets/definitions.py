@@ -16,7 +16,7 @@ from imgmine_assets.dbt_reports import build_dbt_reports
 from imgmine_assets.embeddings import embeddings_of
 from imgmine_assets.executor import one_process
 from imgmine_assets.failed_archives import no_archive_left_failed
-from imgmine_assets.gmm_model import gmm_model
+from imgmine_assets.gmm_model import gmm_model_of
 from imgmine_assets.images import build_images
 from imgmine_assets.jobs import ALL_JOBS
 from imgmine_assets.labels import labels
@@ -91,7 +91,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
             build_unique_files(settings.fetch, lists),
             build_images(settings.decode, lists),
             embeddings_of(settings.embedder, settings.models),
-            gmm_model,
+            gmm_model_of(settings.detector),
             anomaly_scores,
             nsfw_scores,
             watermark_scores_of(settings.watermark_model, settings.models),

@@ -35,6 +35,7 @@ from imgmine_assets import shown
 from imgmine_assets.checks import warning
 from imgmine_assets.embeddings import embeddings
 from imgmine_assets.failures import PASSING, explained
+from imgmine_assets.judgement import with_code_version
 from imgmine_assets.score_sheets import Captions, odd_and_usual
 from resources.decoders import DecodersResource
 from resources.models import ModelsResource
@@ -107,6 +108,11 @@ def gmm_model(
             publish_anomaly_model(opened, model, card)
         sheets = _sheets(opened, model, reference, pool, archives, models.screen())
     return _result(opened, model, card, sheets, reference, as_before, time.monotonic() - started)
+
+
+def gmm_model_of(detector: str) -> dg.AssetsDefinition:
+    """Return the asset with the detector in its code version: with another it is stale, and what it scored."""
+    return with_code_version(gmm_model, f"{anomaly_fit.CODE_VERSION} {detector}")
 
 
 def _archives_of(store: Store, embedder: str, seed: int) -> Sequence[str]:

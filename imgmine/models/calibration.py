@@ -42,6 +42,19 @@ class Calibration:
         knots, percentiles = self._knots
         return np.asarray(np.interp(scores, knots, percentiles, left=0.0, right=100.0))
 
+    def require(self, percentile: float) -> None:
+        """Raise `CalibrationError` where this percentile lies below the lowest score: what is there is 0 to all.
+
+        0 itself is always told: nothing is below it.
+        """
+        least = float(self._knots[1][0])
+        if 0 < percentile < least:
+            raise CalibrationError(
+                f"{len(self.scores)} held-out reference images tell no percentile below {least:.2g}, and "
+                f"IMGMINE_ANOMALY_PERCENTILE is {percentile:g}. Set it to {least:.2g} or more, or fit the model (job "
+                "fit_gmm) to more reference images."
+            )
+
     def score_at(self, percentile: float) -> float:
         """Return the score at a percentile: its inverse, held within the lowest and the highest score."""
         knots, percentiles = self._knots

@@ -17,6 +17,7 @@ import yaml
 
 from imgmine.models import card_fields as field
 from imgmine.models.card_fields import ModelError as ModelError
+from imgmine.yaml_text import parse_yaml
 
 VECTORS_CODE = "2"
 """The code version of `embeddings`: another one where the code makes other vectors of the same picture and weights."""
@@ -271,7 +272,7 @@ def _text_tower(path: Path, content: Any) -> TextTower:
 def read_yaml(path: Path) -> dict[Any, Any]:
     """Read a YAML file of keys and values. Raises `ModelError`."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

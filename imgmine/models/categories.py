@@ -112,11 +112,20 @@ def categorizer(categories: CategoryList, card: ModelCard, probes: ProbeModel | 
     found = Categorizer(categories, texts, classes, probes, digest)
     if not found.sources():
         raise NoCategories(
-            f"{card.name} has no text tower and no classes of ImageNet, and there is no probe of a category's name. "
-            "Add a model with a text tower (imgmine models add … --text-model), or label pictures with the names of "
-            "categories (imgmine label add) and materialize probe_model."
+            f"{_untold(texts, classes)}, and there is no probe of a category's name. Add a model with a text tower "
+            "(imgmine models add … --text-model), or label pictures with the names of categories (imgmine label add) "
+            "and materialize probe_model."
         )
     return found
+
+
+def _untold(texts: Texts | None, classes: ClassHead | None) -> str:
+    """Why neither texts nor classes tell a category."""
+    if texts is not None:
+        return "The model has a text tower, but no category in the list has prompts"
+    if classes is not None:
+        return "The model has classes of ImageNet, but no category in the list names any, and it has no text tower"
+    return "The model has no text tower and no classes of ImageNet"
 
 
 def zero_shot(vectors: np.ndarray, categories: CategoryList, texts: Texts) -> np.ndarray:

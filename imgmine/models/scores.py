@@ -18,8 +18,10 @@ def score_archive(embeddings: pa.Table, model: AnomalyModel, percentile: float) 
     """Return the `anomaly_scores` of an `embeddings` table, in its order: one row for each vector.
 
     An image is anomalous where its percentile among held-out reference images is below `percentile`.
-    Raises `AnomalyModelError` where the vectors are of another dimension than the model's.
+    Raises `AnomalyModelError` where the vectors are of another dimension than the model's, and `CalibrationError` where
+    it was calibrated with too few images to tell that percentile.
     """
+    model.calibration.require(percentile)
     scores = model.score(vectors_of(embeddings))
     # Decided on the stored precision, so that the decision can be told from the column.
     percentiles = model.percentile(scores).astype(np.float32)

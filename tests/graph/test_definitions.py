@@ -28,6 +28,12 @@ def test_the_graph_is_as_it_was(defs: dg.Definitions) -> None:
     assert described == SNAPSHOT.read_text()
 
 
+def test_another_detector_is_another_version_of_the_anomaly_model(defs: dg.Definitions, tmp_path: Path) -> None:
+    others = build_defs(settings=load_settings({"IMGMINE_HOME": str(tmp_path), "IMGMINE_DETECTOR": "knn"}))
+    before, after = ({spec.key: spec.code_version for spec in of.resolve_all_asset_specs()} for of in (defs, others))
+    assert [key.to_user_string() for key in before if before[key] != after[key]] == ["gmm_model"]
+
+
 def assets(defs: dg.Definitions) -> Iterator[str]:
     graph = defs.resolve_asset_graph()
     specs = {spec.key: spec for spec in defs.resolve_all_asset_specs()}

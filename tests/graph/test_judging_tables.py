@@ -125,6 +125,13 @@ def test_the_archive_that_the_detector_was_fitted_to_has_not_drifted(work: Workp
     assert check.passed, check.description
 
 
+def test_a_detector_that_is_set_but_not_fitted_is_told(work: Workplace) -> None:
+    result = run(replace(work, settings=replace(work.settings, detector="gmm")), USUAL, "anomaly_scores")
+    assert result.success
+    told = [entry.user_message for entry in work.instance.all_logs(result.run_id)]
+    assert any("IMGMINE_DETECTOR is gmm, and the model in use is by knn" in message for message in told)
+
+
 def test_an_archive_of_another_kind_warns_of_drift_and_fails_nothing(work: Workplace) -> None:
     result = run(work, ODD, "anomaly_scores", "categories")
     assert result.success, why(result)

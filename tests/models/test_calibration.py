@@ -24,6 +24,14 @@ def test_a_small_calibration_keeps_the_promise_on_average() -> None:
     assert np.mean(below) == pytest.approx(0.05, abs=0.005)
 
 
+def test_a_percentile_that_so_few_images_cannot_tell_is_refused() -> None:
+    calibration = Calibration.of(np.arange(99.0))
+    for told in (0, 1, 5, 100):
+        calibration.require(told)
+    with pytest.raises(CalibrationError, match=r"99 held-out reference images tell no percentile below 1, and .* 0\.9"):
+        calibration.require(0.9)
+
+
 def test_the_ends_are_0_and_100() -> None:
     calibration = Calibration.of(np.array([3.0, 1.0, 2.0]))
     np.testing.assert_allclose(calibration.percentile(np.array([0.9, 1, 1.5, 2, 3, 3.1])), [0, 25, 37.5, 50, 75, 100])

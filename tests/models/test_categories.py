@@ -70,6 +70,7 @@ def test_the_list_that_comes_with_imgmine_has_the_nine_kinds_with_prompts_for_ea
         ("text_scale", "text_size", "unknown: text_size"),
         (LIST, "categories: {one: {}}", "at least two"),
         (LIST, "[", "not valid YAML"),
+        ("three: {}", "one: {}", "one is there twice"),
     ],
 )
 def test_what_is_wrong_with_a_list_is_told_with_its_file(listed: Path, before: str, after: str, told: str) -> None:
@@ -176,6 +177,12 @@ def test_a_model_that_can_tell_nothing_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NoCategories, match="imgmine label add"):
         categorizer(read_categories(), card, None)
     assert categorizer(read_categories(), card, probes(["memes"], [[0.0] * 512])).sources() == {"memes": "probe"}
+
+
+def test_a_list_that_names_no_classes_says_so_to_a_model_that_has_them(listed: Path) -> None:
+    listed.write_text("categories: {one: {prompts: [a]}, two: {prompts: [b]}}")
+    with pytest.raises(NoCategories, match="no category in the list names any"):
+        categorizer(read_categories(listed), load_card(find_model("efficientnet-lite0")), None)
 
 
 def test_a_head_of_another_model_is_refused(tmp_path: Path) -> None:

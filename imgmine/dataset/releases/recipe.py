@@ -17,6 +17,7 @@ from imgmine.errors import PersonNeeded
 from imgmine.images.gate import FORMATS
 from imgmine.images.previews import SHORT_SIDE
 from imgmine.store.publish import content_digest
+from imgmine.yaml_text import parse_yaml
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 
@@ -135,7 +136,7 @@ def parse_recipe(text: str, where: str, folder: Path | None = None) -> Recipe:
     Files of hashes are read relative to `folder`; without one they are refused.
     """
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"{where} is not valid YAML: {error}") from error
     top = _Keys(where, "", content)

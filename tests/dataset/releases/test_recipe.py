@@ -36,6 +36,7 @@ def test_a_recipe_as_it_is_stored_is_the_same_recipe(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("name: [", "not valid YAML"),
+        (LEAST + "select: {nsfw_below: 0.1, nsfw_below: 0.2}\n", "nsfw_below is there twice"),
         ("- name", "the recipe must be keys and values"),
         (LEAST + "sizes: 3\n", "unknown: sizes. At the top, archives, content, "),
         (LEAST + "select: {nsfw: 0.2}\n", "unknown: select.nsfw. Below select, categories, formats, "),
