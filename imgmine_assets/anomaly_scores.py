@@ -71,7 +71,7 @@ def anomaly_scores(
         inputs = fingerprint(
             embeddings=vectors.origin, model=model.version, percentile=percentile, code_version=stage.CODE_VERSION
         )
-        about = {"model": model.version, "percentile": f"{percentile:g}"}
+        about = {"model": model.version, "embedder": model.embedder, "percentile": f"{percentile:g}"}
         as_before = publish_if_changed(
             context,
             opened,

@@ -14,6 +14,7 @@ from imgmine.dataset.funnel import check_funnel, check_judgement
 from imgmine_assets.shown import rows_table
 
 _PROBLEMS_SHOWN = 20
+_ONE_MODEL = "judgements_are_of_one_model"
 
 
 def blocking(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
@@ -24,6 +25,21 @@ def blocking(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
 def warning(asset: str, name: str, description: str) -> dg.AssetCheckSpec:
     """A check that only tells: somebody should look."""
     return dg.AssetCheckSpec(name, asset=asset, description=description)
+
+
+def one_model(asset: str) -> dg.AssetCheckSpec:
+    """The check that scores of several models do not lie side by side; see `one_model_result`."""
+    return warning(asset, _ONE_MODEL, "Each table of judgements is of one model, and of one embedder's vectors.")
+
+
+def one_model_result(what: str, disagreements: Sequence[str]) -> dg.AssetCheckResult:
+    """The result of `one_model` for a dataset or a version of it."""
+    return dg.AssetCheckResult(
+        check_name=_ONE_MODEL,
+        passed=not disagreements,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{what}: {'; '.join(disagreements) or 'each table is of one model'}",
+    )
 
 
 def result(name: str, what: str, problems: Sequence[str], looked_at: str) -> dg.AssetCheckResult:

@@ -19,7 +19,7 @@ _PUBLISHED_BY = {
     "files": "unique_files",
     "ownership": "dataset",
     "archives": "dataset",
-    **dict.fromkeys(["funnel", "population", "accumulation", "blocked"], "dataset_statistics"),
+    **dict.fromkeys(["funnel", "population", "accumulation", "models", "blocked"], "dataset_statistics"),
 }
 _MAIN = {"files", "ownership", "funnel", WARC}
 

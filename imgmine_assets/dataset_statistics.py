@@ -7,6 +7,7 @@ import dagster as dg
 import duckdb
 
 from imgmine.dataset.funnel import FunnelCount
+from imgmine.dataset.models_used import ModelUsed, disagreements
 from imgmine.dataset.plots import STAGES, statistics_plots
 from imgmine.dataset.publishing import remove_former_ownership
 from imgmine.dataset.warehouse import WAREHOUSE_KEY
@@ -14,7 +15,7 @@ from imgmine.scratch import scratch_folder
 from imgmine_assets import shown
 from imgmine_assets.anomaly_scores import anomaly_scores
 from imgmine_assets.categories import categories
-from imgmine_assets.checks import allowed_difference, warning
+from imgmine_assets.checks import allowed_difference, one_model, one_model_result, warning
 from imgmine_assets.column_lineage import lineage_of
 from imgmine_assets.dataset import dataset
 from imgmine_assets.failures import PASSING, explained
@@ -36,6 +37,7 @@ _TOTALS = "SELECT stage, decision, sum(n)::BIGINT AS n FROM funnel GROUP BY ALL 
 
 
 _POPULATION = "SELECT quantity, archives, value, low, high, method FROM population"
+_MODELS = "SELECT of_table, model, embedder, archives FROM models"
 _PLOTS = "statistics"
 _FUNNEL_TYPES = ("VARCHAR", "VARCHAR", "VARCHAR", "BIGINT")
 
@@ -53,7 +55,8 @@ _FUNNEL_TYPES = ("VARCHAR", "VARCHAR", "VARCHAR", "BIGINT")
             _NAME,
             "archives_keep_the_usual_share",
             "About 76% of the files of each archive pass the gate. Names the archives that are far from it.",
-        )
+        ),
+        one_model(_NAME),
     ],
 )
 def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -67,6 +70,7 @@ def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg
             totals = connection.execute(_TOTALS).fetchall()
             kept = connection.execute(_KEPT).fetchall()
             population = connection.execute(_POPULATION).fetchall()
+            used = [ModelUsed(*row) for row in connection.execute(_MODELS).fetchall()]
         for name, png in plots.items():
             opened.put_bytes(f"{_PLOTS}/{name}.png", png)
         warehouse.publish(opened, path)
@@ -81,6 +85,10 @@ def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg
                 dict.fromkeys(["quantity", "archives", "value", "low", "high", "method"], "string"),
                 map(_spelt, population),
             ),
+            "models": shown.rows_table(
+                {"of table": "string", "model": "string", "embedder": "string", "archives": "int"},
+                [[each.of_table, each.model, each.embedder or "", each.archives] for each in used],
+            ),
             "files of the plots": shown.links(opened, [f"{_PLOTS}/{name}.png" for name in plots]),
             "dagster/column_schema": dg.TableSchema(
                 [dg.TableColumn(name, kind) for name, kind in zip(FunnelCount._fields, _FUNNEL_TYPES, strict=True)]
@@ -90,7 +98,7 @@ def dataset_statistics(store: StoreResource, warehouse: WarehouseResource) -> dg
             "seconds": round(time.monotonic() - started, 2),
             "dagster/uri": opened.uri(WAREHOUSE_KEY),
         },
-        check_results=[_usual_archives(kept)],
+        check_results=[_usual_archives(kept), one_model_result("the dataset", disagreements(used))],
     )
 
 

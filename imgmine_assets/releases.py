@@ -14,7 +14,7 @@ from imgmine.store.base import Store
 from imgmine_assets import shown
 from imgmine_assets.anomaly_scores import anomaly_scores
 from imgmine_assets.categories import categories
-from imgmine_assets.checks import warning
+from imgmine_assets.checks import one_model, one_model_result, warning
 from imgmine_assets.dataset import dataset
 from imgmine_assets.failures import PASSING, explained
 from imgmine_assets.images import images
@@ -57,7 +57,8 @@ def register(store: Store, instance: dg.DagsterInstance, version: str, recipe: R
     retry_policy=PASSING,
     code_version=CODE_VERSION,
     check_specs=[
-        warning(_NAME, "covers_every_archive", "Archives that were mined after dataset was made are in no release.")
+        warning(_NAME, "covers_every_archive", "Archives that were mined after dataset was made are in no release."),
+        one_model(_NAME),
     ],
 )
 def releases(
@@ -96,6 +97,7 @@ def releases(
                 severity=dg.AssetCheckSeverity.WARN,
                 description=f"{version}: {len(made.uncovered)} archives are not in the dataset yet",
                 metadata={"archives": ", ".join(made.uncovered[:20]) or "none"},
-            )
+            ),
+            one_model_result(version, made.mixed),
         ],
     )

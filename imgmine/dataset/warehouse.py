@@ -9,6 +9,7 @@ business (`dbt_reports/`); they live in the same file.
     blocked(blake2b)                                     a table: what was taken down, and is in no view
     funnel(archive, stage, decision, n)                  a table, counted when the warehouse was built
     population, accumulation                             tables: how many distinct files there are (`population_tables`)
+    models(of_table, model, embedder, archives)          a table: which models the judgements are of (`models_used`)
     digest(blake2b)                                      a macro: the digest as 64 hexadecimal digits
 
 The views name the Parquet files by absolute paths: the store's own where it is a local folder, else the mirror folder
@@ -29,6 +30,7 @@ import duckdb
 import pyarrow as pa
 
 from imgmine.dataset.funnel import FUNNEL_SQL
+from imgmine.dataset.models_used import write_models
 from imgmine.dataset.population_tables import write_population
 from imgmine.dataset.relations import (
     ARCHIVE_TABLES,
@@ -87,6 +89,7 @@ def build_warehouse(store: Store, mirror_folder: Path, scratch: Path) -> Path:
         connection.execute("CREATE OR REPLACE MACRO digest(blake2b) AS lower(hex(blake2b))")
         connection.execute(f"CREATE TABLE funnel AS SELECT * FROM ({FUNNEL_SQL}) ORDER BY archive, stage, decision")
         write_population(connection)
+        write_models(connection, {table: store.mirror_path(table, mirror_folder) for table in ARCHIVE_TABLES})
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT")
     return path

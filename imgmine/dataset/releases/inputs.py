@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from imgmine import __version__
 from imgmine.cores import usable_cores
+from imgmine.dataset.models_used import disagreements, models_used
 from imgmine.dataset.near_groups import NOT_WHOLE
 from imgmine.dataset.relations import archive_table, dataset_table, ownership_answer, parquet_source
 from imgmine.dataset.releases.recipe import NearDuplicates, Recipe
@@ -50,7 +51,8 @@ class Inputs:
 
     `tables` has the digest of each archive's part of each table, `dataset` those of the tables over all archives,
     `relations` a SELECT for each table; `folders` are where the archives' tables lie. `uncovered` are archives with
-    files that ownership does not know yet; `seen` is what the files of the tables were when they were looked at.
+    files that ownership does not know yet; `mixed` says which tables that the recipe goes by are of several models;
+    `seen` is what the files of the tables were when they were looked at.
     """
 
     recipe_digest: str
@@ -61,6 +63,7 @@ class Inputs:
     takedown: TakedownLog
     code: Mapping[str, str]
     uncovered: tuple[str, ...]
+    mixed: tuple[str, ...]
     seen: Mapping[Path, tuple[int, int, int]]
 
     @property
@@ -152,20 +155,32 @@ def read_inputs(store: Store, mirror_folder: Path, recipe: Recipe) -> Inputs:
             **{name: importlib.metadata.version(name) for name in _LIBRARIES},
         },
         uncovered=_uncovered(over_all, tables["files"]),
+        mixed=_mixed(recipe, folders),
         seen=seen,
     )
 
 
-def _require(recipe: Recipe, tables: Mapping[str, Mapping[str, str]]) -> None:
+def _asked(recipe: Recipe) -> list[tuple[str, str]]:
+    """The keys of the recipe that go by a table of judgements, each with that table."""
     select = recipe.select
-    for key, asked, table in (
+    asked = (
         ("percentile_at_least", select.percentile_at_least is not None, "anomaly_scores"),
         ("nsfw_below", select.nsfw_below is not None, "nsfw_scores"),
         ("watermark_below", select.watermark_below is not None, "watermark_scores"),
         ("labels", bool(select.labels or select.without_labels), "probe_scores"),
         ("categories", bool(select.categories), "categories"),
-    ):
-        if asked and not tables[table]:
+    )
+    return [(key, table) for key, is_asked, table in asked if is_asked]
+
+
+def _mixed(recipe: Recipe, folders: Mapping[str, Path]) -> tuple[str, ...]:
+    judged = {table: folders[table] for _, table in _asked(recipe)}
+    return tuple(disagreements(models_used(judged, recipe.archives)))
+
+
+def _require(recipe: Recipe, tables: Mapping[str, Mapping[str, str]]) -> None:
+    for key, table in _asked(recipe):
+        if not tables[table]:
             raise InputMissing(
                 f"{recipe.name}: select.{key} is asked for, and no archive has {table}. Launch score_archive for the "
                 "archives (fit_gmm or fit_probe before it, where that was never done), or leave the key out."

@@ -53,11 +53,15 @@ _MOST_GROUP_BYTES = 256 << 30
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A release, and whether it had to be made; `uncovered` are archives that the dataset does not know yet."""
+    """A release, and whether it had to be made; `uncovered` are archives that the dataset does not know yet.
+
+    `mixed` says which tables that the recipe goes by are of several models.
+    """
 
     release: Release
     changed: bool
     uncovered: tuple[str, ...]
+    mixed: tuple[str, ...]
     resumed_shards: int
     diff: Diff | None
 
@@ -112,7 +116,7 @@ def make_release(
     if is_there:
         release = read_release(store, version)
         remove_unnamed(store, release)
-        return Made(release, changed=False, uncovered=inputs.uncovered, resumed_shards=0, diff=None)
+        return Made(release, changed=False, uncovered=inputs.uncovered, mixed=inputs.mixed, resumed_shards=0, diff=None)
     with choose(recipe, inputs, scratch, memory=memory) as chosen:
         inputs.require_unchanged()
         shards, resumed = _make_shards(store, recipe, inputs, chosen, folder, scratch, group_bytes, on_progress)
@@ -135,7 +139,9 @@ def make_release(
         documents={},
     )
     release = _publish(store, _put_documents(store, release, recipe, diff), scratch)
-    return Made(release, changed=True, uncovered=inputs.uncovered, resumed_shards=resumed, diff=diff)
+    return Made(
+        release, changed=True, uncovered=inputs.uncovered, mixed=inputs.mixed, resumed_shards=resumed, diff=diff
+    )
 
 
 def _publish(store: Store, release: Release, scratch: Path) -> Release:

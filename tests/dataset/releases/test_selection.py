@@ -18,6 +18,8 @@ from imgmine.dataset.takedown_log import Action, Draft, Kind, append
 from imgmine.places import Places
 from imgmine.store.base import Store
 from imgmine.store.local import LocalStore
+from imgmine.store.publish import publish, read_table
+from imgmine.store.tables import Provenance
 from tests.dataset.releases.conftest import PICTURES, VIDEO
 from tests.dataset.releases.mined_store import EARLY, LATE, MIDDLE, Pic, make, own, put_archive, recipe_of
 
@@ -46,6 +48,17 @@ def test_every_image_is_in_once_from_the_earliest_archive_that_has_it(mined: Loc
     assert sorted(found["blake2b"].to_pylist()) == sorted(ALL)
     archives = dict(zip(found["blake2b"].to_pylist(), found["archive"].to_pylist(), strict=True))
     assert archives[pic(7).name] == EARLY
+
+
+def test_scores_of_two_models_are_told_of_a_recipe_that_goes_by_them(mined: LocalStore, tmp_path: Path) -> None:
+    for archive, model in ((EARLY, "gmm-1"), (MIDDLE, "gmm-1"), (LATE, "knn-2")):
+        scores = read_table(mined, "anomaly_scores", archive).read()
+        publish(mined, archive, {"anomaly_scores": scores}, Provenance("", "", model), extra={"model": model})
+    by_scores = recipe_of(select={"percentile_at_least": 1})
+    for told in (make(mined, by_scores, tmp_path), make(mined, by_scores, tmp_path, "v1")):
+        assert told.mixed == ("anomaly_scores: gmm-1 in 2 archives, knn-2 in 1 archive",)
+    assert make(mined, recipe_of(), tmp_path).mixed == ()
+    assert make(mined, recipe_of(select={"percentile_at_least": 1}, archives=[EARLY]), tmp_path).mixed == ()
 
 
 @pytest.mark.parametrize(
