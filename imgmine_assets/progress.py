@@ -9,23 +9,24 @@ from imgmine.amounts import readable_bytes, readable_seconds
 
 def log_progress(log: logging.Logger, what: str, unit: str = "bytes", every: float = 5.0) -> Callable[..., None]:
     """Return a callback `(done, total, …)` that logs at most once in `every` seconds."""
-    started = last = time.monotonic()
-    first: int | None = None
+    last = time.monotonic()
+    started: tuple[float, int] | None = None
 
     def readable(amount: float) -> str:
         return readable_bytes(amount) if unit == "bytes" else f"{amount:.0f} {unit}"
 
     def report(done: int, total: int, *_: object) -> None:
-        nonlocal last, first
+        nonlocal last, started
         now = time.monotonic()
-        if first is None:
-            first = done
+        # What was there at the first report was not done at any rate that is known.
+        started = started or (now, done)
         if now - last < every:
             return
         last = now
-        rate = (done - first) / (now - started)
-        left = f", {readable_seconds((total - done) / rate)} left" if rate > 0 else ""
+        seconds, progressed = now - started[0], done - started[1]
+        rate = progressed / seconds if seconds else 0
+        at = f", {readable(rate)}/s, {readable_seconds((total - done) / rate)} left" if rate > 0 else ""
         share = f"{done / total:.0%} of {readable(total)}" if total else readable(done)
-        log.info(f"{what}: {share}, {readable(rate)}/s{left}")
+        log.info(f"{what}: {share}{at}")
 
     return report

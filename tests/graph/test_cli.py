@@ -54,6 +54,9 @@ def terminal(archive: DemoArchive, tmp_path_factory: pytest.TempPathFactory) -> 
         assert (discovered.returncode, discovered.stdout) == (0, f"{archive.identifier}\n"), discovered.stderr
         mined = terminal.run("mine", archive.identifier)
         assert (mined.returncode, mined.stdout) == (0, f"{archive.identifier}: mined\n"), mined.stderr
+        told = mined.stderr.splitlines()
+        assert any(line.startswith(f"  raw_archives: {archive.identifier}: ") for line in told)
+        assert not any("did not yield" in line for line in told)
         yield terminal
 
 
