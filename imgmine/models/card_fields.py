@@ -4,6 +4,7 @@ What the keys mean together is in `cards`; nothing here reads a file.
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -76,9 +77,12 @@ def positive_integer(value: Any) -> int:
 
 
 def number(value: Any) -> float:
-    """A number."""
+    """A finite number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise _Unsuitable("a number")
+    # Said this way round, since nothing is true of what YAML's .nan becomes; a whole number may be longer than a float.
+    if not abs(value) <= sys.float_info.max:
+        raise _Unsuitable("a finite number")
     return float(value)
 
 

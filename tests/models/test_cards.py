@@ -103,6 +103,11 @@ def test_an_unknown_key_is_named(tmp_path: Path) -> None:
         ("mean", [0.5, 0.5], "three numbers"),
         ("mean", [0.5, "0.5", 0.5], "a number"),
         ("std", [0.5, 0, 0.5], "a number above 0"),
+        ("std", [0.5, float("nan"), 0.5], "a finite number"),
+        ("std", [0.5, float("inf"), 0.5], "a finite number"),
+        ("mean", [0.5, float("-inf"), 0.5], "a finite number"),
+        ("value_range", float("nan"), "a finite number"),
+        pytest.param("value_range", 10**400, "a finite number", id="value_range-too-long"),
         ("sha256", "A0", "64 hexadecimal digits in lower case"),
     ],
 )
