@@ -129,12 +129,11 @@ def quantize(model: str, weights: str | None, pictures: Path | None) -> None:
     from imgmine.models.quantizing import Weights, quantize_model
 
     settings = load_settings()
-    files = [path for path in sorted(pictures.iterdir()) if path.is_file()] if pictures is not None else []
     made = quantize_model(
         load_card(find_model(model, settings.models)),
         settings.models,
         None if weights is None else Weights(weights),
-        [path.read_bytes() for path in files] or None,
+        pictures,
     )
     click.echo(
         f"{made.card.name} is in {made.card.folder}: {made.weights}, {made.bytes_before} → {made.bytes_after} bytes"

@@ -8,7 +8,7 @@ import io
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from imgmine.errors import ImgmineError
 from imgmine.images.gate import FORMATS
@@ -41,6 +41,8 @@ def read_picture(data: bytes, least: int | None = None) -> Image.Image:
                 picture.draft("RGB", (least, least))
             picture.load()
             return picture if picture.mode == "RGB" else picture.convert("RGB")
+    except UnidentifiedImageError as error:  # what it says names an object in memory
+        raise UnreadablePicture("not a picture that Pillow can load: of no format that imgmine reads") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadablePicture(f"not a picture that Pillow can load: {error}") from error
 

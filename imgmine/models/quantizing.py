@@ -19,6 +19,7 @@ from imgmine.models.adding import bring_back, put_in_place
 from imgmine.models.cards import CARD_FILE, MODEL_FILE, ModelCard, ModelError, file_sha256, load_card, read_yaml
 from imgmine.models.checking import sample_previews
 from imgmine.models.embedder import Embedder
+from imgmine.models.preprocessing import UnreadablePicture, read_picture
 
 # Where less of a model than this are the weights of matrix products, there is nothing to gain.
 _LEAST_SHARE = 1 / 3
@@ -56,12 +57,13 @@ def best_weights() -> Weights:
 
 
 def quantize_model(
-    card: ModelCard, models: Path, weights: Weights | None = None, pictures: Sequence[bytes] | None = None
+    card: ModelCard, models: Path, weights: Weights | None = None, pictures: Path | None = None
 ) -> Quantized:
     """Make `<name>-int8` of a model in the folder `models`, and compare the two on pictures.
 
-    `pictures` are encoded ones; photographs that come with imgmine by default. Raises `ModelError` where the package
-    onnx is not installed, or the model has next to no matrix products.
+    `pictures` is a folder of nothing else; photographs that come with imgmine by default. Raises `ModelError` where the
+    package onnx is not installed, the model has next to no matrix products, or the folder has no pictures or something
+    else.
     """
     try:
         import onnx
@@ -73,6 +75,7 @@ def quantize_model(
             f"Of the weights of {card.name} only {share:.0%} belong to matrix products, and only those are quantized. "
             "It is left as it is."
         )
+    compared = sample_previews() if pictures is None else _pictures_in(pictures)
     weights = weights or best_weights()
     name = f"{card.name}-int8"
     draft, target = models / ".drafts" / name, models / name
@@ -98,11 +101,28 @@ def quantize_model(
             left.unlink()
         before, after = card.model_path.stat().st_size, (draft / MODEL_FILE).stat().st_size
         _write_card(card, name, weights, draft)
-        cosines = _cosines(card, load_card(draft), pictures or sample_previews())
+        cosines = _cosines(card, load_card(draft), compared)
         put_in_place(draft, target)
     finally:
         shutil.rmtree(models / ".drafts", ignore_errors=True)
     return Quantized(load_card(target), weights, cosines, before, after)
+
+
+def _pictures_in(folder: Path) -> list[bytes]:
+    """Return the pictures in a folder, encoded, in the order of their names; each can be loaded."""
+    pictures = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        try:
+            picture = path.read_bytes()
+            read_picture(picture)
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+        except UnreadablePicture as error:
+            raise ModelError(f"{path} is {error}. Take it out of the folder.") from error
+        pictures.append(picture)
+    if not pictures:
+        raise ModelError(f"{folder} has no files: a folder of pictures to compare on is wanted.")
+    return pictures
 
 
 def _share_of_products(graph: Any) -> float:
