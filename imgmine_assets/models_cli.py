@@ -61,7 +61,7 @@ def list_models() -> None:
 def add(
     source: str, card: str | None, text_model: str | None, tokenizer: str | None, sha256: str | None, replace: bool
 ) -> None:
-    """Add a model, with its SHA-256 verified, and run it once.
+    """Add a model, with its SHA-256 verified, and try it on photographs.
 
     A revision is the 40 hexadecimal digits of a commit. Adding a model is agreeing to its licence, which is printed.
     """

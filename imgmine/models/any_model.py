@@ -6,6 +6,7 @@ What a card holds is in `cards` and `watermark.cards`; adding a folder is in `ad
 from pathlib import Path
 
 from imgmine.models.cards import CARD_FILE, ModelCard, find_model, load_card, read_card, read_yaml
+from imgmine.models.checking import try_embedder, try_text
 from imgmine.models.embedder import Embedder
 from imgmine.models.text import TextEmbedder
 from imgmine.models.watermark.cards import (
@@ -40,12 +41,15 @@ def find_any_model(name_or_path: str, models: Path | None = None) -> Path:
 
 
 def try_model(card: AnyCard) -> None:
-    """Run a model once, and its text tower where it has one. Raises `ModelError` where it is not what its card says."""
+    """Run a model, and its text tower where it has one.
+
+    Raises `ModelError` where it is not what its card says, or has not a vector of its own for each picture or text.
+    """
     if isinstance(card, PictureCard):
         PictureClassifier(card)
     elif isinstance(card, ViewsCard):
         ViewsHead(card)
     else:
-        Embedder(card, threads=1)
+        try_embedder(Embedder(card, threads=1))
         if card.text is not None:
-            TextEmbedder(card)
+            try_text(TextEmbedder(card))

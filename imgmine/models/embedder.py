@@ -16,7 +16,8 @@ from PIL import Image
 
 from imgmine.cores import usable_cores
 from imgmine.in_order import in_order
-from imgmine.models.cards import VECTORS_CODE, ModelCard, ModelError, find_model, load_card
+from imgmine.models.cards import VECTORS_CODE, ModelCard, find_model, load_card
+from imgmine.models.ends import check_ends
 from imgmine.models.kept_pictures import KeptPictures, Originals, Place, ReadRange, batches, wants_original
 from imgmine.models.preprocessing import preprocess, read_picture
 from imgmine.models.providers import Provider, open_session
@@ -41,7 +42,7 @@ class Embedder:
         """Load the card's model; `threads` is the number of cores to use, all of them by default.
 
         `providers` is as for `open_session`. Raises `ModelError` where onnxruntime cannot load the file, a provider is
-        not there, or the model's inputs and outputs are not the card's.
+        not there, the model's inputs and outputs are not the card's, or it does not take batches of any size.
         """
         self.card = card
         self.threads = threads or usable_cores()
@@ -50,7 +51,15 @@ class Embedder:
         self.batch = BATCH if on_processor else ACCELERATOR_BATCH
         self._turn: AbstractContextManager[object] = nullcontext() if on_processor else Lock()
         self._buffers = local()
-        self._check_ends()
+        check_ends(
+            self._session,
+            card.model_path,
+            "pictures",
+            inputs={card.input},
+            output=card.output,
+            dimension=card.dimension,
+            run=lambda count: self._infer(np.zeros((count, 3, card.size, card.size), np.float32)),
+        )
 
     @property
     def version(self) -> str:
@@ -77,7 +86,7 @@ class Embedder:
             if not filled:
                 break
             with self._turn:
-                (found,) = self._session.run([self.card.output], {self.card.input: batch[:filled]})
+                found = self._infer(batch[:filled])
             vectors.append(normalise(found))
         return np.concatenate(vectors)
 
@@ -98,24 +107,9 @@ class Embedder:
         """
         return in_order(self.embed_batch, batches(pictures, batch or self.batch), self.threads)
 
-    def _check_ends(self) -> None:
-        inputs = [end.name for end in self._session.get_inputs()]
-        outputs = [end.name for end in self._session.get_outputs()]
-        where = self.card.model_path
-        if inputs != [self.card.input]:
-            raise ModelError(f"{where} has the inputs {', '.join(inputs)}; its card says {self.card.input}.")
-        if self.card.output not in outputs:
-            raise ModelError(f"{where} has the outputs {', '.join(outputs)}; its card says {self.card.output}.")
-        blank = np.zeros((1, 3, self.card.size, self.card.size), np.float32)
-        try:
-            (found,) = self._session.run([self.card.output], {self.card.input: blank})
-        except Exception as error:  # as above
-            raise ModelError(f"{where} does not take the input that its card describes: {error}") from error
-        if found.shape != (1, self.card.dimension):
-            raise ModelError(
-                f"{where}: {self.card.output} has the shape {found.shape} for one picture; "
-                f"the card's dimension is {self.card.dimension}."
-            )
+    def _infer(self, batch: np.ndarray) -> np.ndarray:
+        (found,) = self._session.run([self.card.output], {self.card.input: batch})
+        return np.asarray(found)
 
 
 def load_embedder(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imgmine.models.cards import ModelCard, ModelError, TextTower, check_file
+from imgmine.models.ends import check_ends
 from imgmine.models.providers import Provider, open_session
 from imgmine.models.vectors import normalise
 
@@ -22,7 +23,7 @@ class TextEmbedder:
         """Load it; the options are those of `open_session`.
 
         Raises `ModelError` where the model has none, a file is absent or has another SHA-256 than the card says, the
-        `tokenizers` package is not installed, or its ends are not the card's.
+        `tokenizers` package is not installed, its ends are not the card's, or it does not take batches of any size.
         """
         if card.text is None:
             raise ModelError(
@@ -40,7 +41,15 @@ class TextEmbedder:
             check_file(card.folder / name, expected, card)
         self._tokenizer = self._load_tokenizer()
         self._session, self.provider = open_session(card.folder / self.tower.model, providers, threads=threads)
-        self._check_ends()
+        check_ends(
+            self._session,
+            card.folder / self.tower.model,
+            "texts",
+            inputs={self.tower.input, *([self.tower.attention_mask] if self.tower.attention_mask else [])},
+            output=self.tower.output,
+            dimension=card.dimension,
+            run=lambda count: self._infer(["a photograph"] * count),
+        )
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of texts: float32 (n, dimension), each of L2 norm 1. A long text loses its end."""
@@ -71,24 +80,3 @@ class TextEmbedder:
         tokenizer.enable_truncation(self.tower.context)
         tokenizer.enable_padding(length=self.tower.context, pad_id=self.tower.padding)
         return tokenizer
-
-    def _check_ends(self) -> None:
-        where = self.card.folder / self.tower.model
-        inputs = {end.name for end in self._session.get_inputs()}
-        outputs = [end.name for end in self._session.get_outputs()]
-        said = {self.tower.input, *([self.tower.attention_mask] if self.tower.attention_mask else [])}
-        if inputs != said:
-            raise ModelError(
-                f"{where} has the inputs {', '.join(sorted(inputs))}; its card says {', '.join(sorted(said))}."
-            )
-        if self.tower.output not in outputs:
-            raise ModelError(f"{where} has the outputs {', '.join(outputs)}; its card says {self.tower.output}.")
-        try:
-            shape = self._infer(["a photograph"]).shape
-        except Exception as error:  # onnxruntime's own errors have no common base but this one
-            raise ModelError(f"{where} does not take the input that its card describes: {error}") from error
-        if shape != (1, self.card.dimension):
-            raise ModelError(
-                f"{where}: {self.tower.output} has the shape {shape} for one text; "
-                f"the card's dimension is {self.card.dimension}."
-            )

@@ -3,10 +3,13 @@
 import hashlib
 import io
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pytest
 
@@ -17,7 +20,9 @@ from imgmine.models.kept_pictures import Originals, PreviewError
 from imgmine.models.preprocessing import UnreadablePicture, read_picture
 from imgmine.models.vectors import NORM_TOLERANCE, dimension_of, invalid_rows, vectors_of
 from imgmine.store.tables import IMAGES, Provenance, embeddings_schema, to_parquet
+from tests.models.faulty_model import bake_batch_of_one, declare_batch, spoil
 from tests.models.photographs import left_and_right, photographs, preview
+from tests.models.small_clip import small_clip
 
 SHARD = "previews/an-archive/00000-abc.tar"
 
@@ -210,6 +215,14 @@ def test_a_card_that_does_not_fit_its_model_is_refused() -> None:
     ):
         with pytest.raises(ModelError, match=complaint):
             Embedder(replace(card, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fault", [partial(declare_batch, size=1), bake_batch_of_one])
+def test_a_model_whose_batch_is_not_free_is_refused_when_it_is_loaded(
+    tmp_path: Path, fault: Callable[[onnx.ModelProto], None]
+) -> None:
+    with pytest.raises(ModelError, match="its batch must be free"):
+        load_embedder(spoil(small_clip(tmp_path), fault))
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
