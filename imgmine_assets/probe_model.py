@@ -9,7 +9,7 @@ from imgmine.dataset.labelled import labelled_vectors
 from imgmine.dataset.labels import read_labels
 from imgmine.models import probe_model as stage
 from imgmine.models.category_list import read_categories
-from imgmine.models.probe_card import TEXT, probe_card
+from imgmine.models.probe_card import TEXT, probe_card, without_vectors
 from imgmine.models.probe_model import NoProbes, ProbeModel, ProbeModelError
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
@@ -23,6 +23,7 @@ from resources.store import StoreResource
 from resources.warehouse import WarehouseResource
 
 _NAME = "probe_model"
+_MOST_NAMED = 3
 
 
 # Where labels are too few nothing is materialized; see `anomaly_scores` for why it is no `dg.asset`.
@@ -59,7 +60,7 @@ def probe_model(
         found = labelled_vectors(opened, scratch, log, embedder, names)
         inputs = fingerprint(
             labels=log.digest,
-            pictures={label: labelled.digest for label, labelled in sorted(found.items())},
+            pictures={label: labelled.digest for label, labelled in sorted(found.labelled.items())},
             embedder=embedder,
             exclusive=names,
             code_version=stage.CODE_VERSION,
@@ -67,13 +68,18 @@ def probe_model(
         model = _fitted_before(context, opened, inputs)
         as_before = model is not None
         if model is None:
-            model = stage.fit_probes(found, embedder, {"inputs": inputs})
-            if not model.labels:
-                stage.withdraw_probes(opened)
-                context.log.info(f"No probe is fitted. {_refusals(model)}")
-                return
+            model = stage.fit_probes(found.labelled, embedder, {"inputs": inputs})
+        if found.missing:
+            some = ", ".join(digest.hex() for digest in sorted(found.missing)[:_MOST_NAMED])
+            context.log.warning(f"{without_vectors(model)} Of {len(found.missing)}, the first: {some}.")
+        if not model.labels:
+            stage.require_vectors(model, found.others)
+            stage.withdraw_probes(opened)
+            context.log.info(f"No probe is fitted. {_refusals(model)}")
+            return
+        if not as_before:
             stage.publish_probes(opened, model)
-        yield _result(opened, model, as_before, time.monotonic() - started)
+        yield _result(opened, model, len(found.missing), as_before, time.monotonic() - started)
 
 
 def _fitted_before(context: dg.AssetExecutionContext, store: Store, inputs: str) -> ProbeModel | None:
@@ -90,10 +96,10 @@ def _fitted_before(context: dg.AssetExecutionContext, store: Store, inputs: str)
 
 def _refusals(model: ProbeModel) -> str:
     told = [f"{label}: {report['refused']}" for label, report in model.report["labels"].items()]
-    return " ".join(told) or f"No labelled picture has a vector of {model.embedder}: imgmine label add gives labels."
+    return " ".join(told) or "Nothing is labelled: imgmine label add gives labels."
 
 
-def _result(store: Store, model: ProbeModel, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def _result(store: Store, model: ProbeModel, missing: int, as_before: bool, seconds: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
     folder, card = f"{stage.FOLDER}/{model.version}", probe_card(model)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(model.version),
@@ -101,6 +107,7 @@ def _result(store: Store, model: ProbeModel, as_before: bool, seconds: float) ->
             "card": shown.card(card, TEXT),
             "probes": ", ".join(model.labels),
             "embedder": model.embedder,
+            "labelled pictures without a vector": missing,
             "unchanged": as_before,
             "seconds": round(seconds, 2),
             "in the store": shown.links(

@@ -55,6 +55,20 @@ def probabilities_plot(reports: Mapping[str, Mapping[str, Any]]) -> bytes:
     return png(figure)
 
 
+def without_vectors(model: "ProbeModel") -> str:
+    """Return how many pictures of each label have no vector, and what to do; empty where all have one."""
+    reports: Mapping[str, Mapping[str, Any]] = model.report["labels"]
+    missing = {label: sum(report["without_vector"].values()) for label, report in reports.items()}
+    told = ", ".join(f"{label}: {count}" for label, count in missing.items() if count)
+    if not told:
+        return ""
+    return (
+        f"Labelled pictures without a vector of {model.embedder}, which count for nothing ({told}): materialize "
+        "embeddings of the archives that have them (imgmine explain HASH names those), then probe_model. imgmine label "
+        "remove takes back what was said of pictures that are gone."
+    )
+
+
 def _text(model: "ProbeModel", drawn: bool) -> str:
     reports: Mapping[str, Mapping[str, Any]] = model.report["labels"]
     lines = [
@@ -76,8 +90,10 @@ def _text(model: "ProbeModel", drawn: bool) -> str:
             f"| {report['auroc_least']:.3f} | {report['log_loss']:.3f} | {report['prior_log_loss']:.3f} "
             f"| {report['strength']:g} | {weak} |"
         )
+    missing = without_vectors(model)
     lines += [
         "",
+        *([missing, ""] if missing else []),
         *([f"![Probabilities of held-out pictures]({PLOT})", ""] if drawn else []),
         f"The AUROC is of pictures that had no part in the fit nor in the choice of C: {FOLDS} folds, {REPEATS} times, "
         "with pictures that are nearly the same kept together; ± is the standard deviation over the folds. It says how "

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from imgmine.amounts import counted
 from imgmine.decisions import ProbeDecision
 from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.models.one_thread import one_thread
 from imgmine.models.probe import LEAST, Probe, TooFewLabels, fit_probe, sigmoid
-from imgmine.models.probe_card import probe_card
+from imgmine.models.probe_card import probe_card, without_vectors
 from imgmine.models.vectors import vectors_of
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.tables import PROBE_SCORES, Provenance, from_parquet, to_parquet
@@ -46,17 +47,27 @@ class ProbeModelError(PersonNeeded):
     """The stored probes cannot be read, or are asked about vectors that they were not made for."""
 
 
+class TooFewVectors(PersonNeeded):
+    """Enough pictures are labelled for a probe, but too few of them have a vector of the embedder in use."""
+
+
 @dataclass(frozen=True)
 class Labelled:
-    """The pictures that a label was given to, in any order: vectors (n, d) of norm 1 and whether it applies (n,)."""
+    """The pictures that a label was given to, in any order: vectors (n, d) of norm 1 and whether it applies (n,).
+
+    `missing_yes` and `missing_no` count the pictures without a vector to which it applies, and does not.
+    """
 
     vectors: np.ndarray
     values: np.ndarray
+    missing_yes: int = 0
+    missing_no: int = 0
 
     @property
     def digest(self) -> str:
-        """Hexadecimal BLAKE2b of the vectors and values."""
-        found = hashlib.blake2b(repr(self.vectors.shape).encode(), digest_size=16)
+        """Hexadecimal BLAKE2b of the vectors and values, and of how many pictures have none."""
+        about = (self.vectors.shape, self.missing_yes, self.missing_no)
+        found = hashlib.blake2b(repr(about).encode(), digest_size=16)
         found.update(np.asarray(self.vectors, "<f4", order="C").tobytes())
         found.update(np.asarray(self.values, bool).tobytes())
         return found.hexdigest()
@@ -103,7 +114,11 @@ def fit_probes(labelled: Mapping[str, Labelled], embedder: str, about: Mapping[s
     reports: dict[str, Any] = {}
     for label, found in sorted(labelled.items()):
         yes = int(found.values.sum())
-        report: dict[str, Any] = {"yes": yes, "no": len(found.values) - yes}
+        report: dict[str, Any] = {
+            "yes": yes,
+            "no": len(found.values) - yes,
+            "without_vector": {"yes": found.missing_yes, "no": found.missing_no},
+        }
         try:
             probes[label] = fit_probe(found.vectors, found.values, seed=seed)
             report |= _report(probes[label], found.values)
@@ -118,6 +133,31 @@ def fit_probes(labelled: Mapping[str, Labelled], embedder: str, about: Mapping[s
         np.array([probe.bias for probe in probes.values()]),
         {**about, "seed": seed, "labels": reports},
     )
+
+
+def require_vectors(model: ProbeModel, others: Mapping[str, int]) -> None:
+    """Raise `TooFewVectors` where a label without a probe would have enough pictures if all of them had a vector.
+
+    `others` counts archives by the model that made their vectors, where it is not the probes'.
+    """
+    short = [label for label, report in model.report["labels"].items() if _lacks_vectors(report)]
+    if not short:
+        return
+    made_by = ", ".join(f"{counted(count, 'archive')} by {name}" for name, count in sorted(others.items()))
+    switched = (
+        f" There are vectors of other models ({made_by}): with IMGMINE_EMBEDDER set to theirs, they count."
+        if others
+        else ""
+    )
+    raise TooFewVectors(
+        f"No probe is fitted, and those in use stay: enough pictures are labelled ({', '.join(short)}), but too few of "
+        f"them have a vector of the embedder in use. {without_vectors(model)}{switched}"
+    )
+
+
+def _lacks_vectors(report: Mapping[str, Any]) -> bool:
+    without = report["without_vector"]
+    return any(without.values()) and min(report[kind] + without[kind] for kind in ("yes", "no")) >= LEAST
 
 
 def _report(probe: Probe, values: np.ndarray) -> dict[str, Any]:

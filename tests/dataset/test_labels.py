@@ -1,5 +1,6 @@
 """What people say of pictures: nothing said is lost, and the last saying holds."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgmine.dataset.labelled import labelled_vectors, values_of
+from imgmine.dataset.labelled import LabelledVectors, labelled_vectors, values_of
 from imgmine.dataset.labels import (
     DamagedLabels,
     Label,
@@ -19,12 +20,14 @@ from imgmine.dataset.labels import (
     read_csv,
     read_labels,
 )
+from imgmine.dataset.publishing import publish_dataset
+from imgmine.dataset.relations import UnreadableFile
 from imgmine.models.embedder import CODE_VERSION
 from imgmine.models.vectors import embeddings_table
 from imgmine.store.local import LocalStore
 from imgmine.store.publish import publish
 from imgmine.store.tables import Provenance, parquet_metadata
-from tests.dataset.small_store import digest
+from tests.dataset.small_store import CAPTURED, Entry, digest, put_archive
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ONE, TWO = digest("one"), digest("two")
@@ -133,15 +136,55 @@ def test_what_is_of_one_category_is_not_of_the_others_unless_it_was_said() -> No
     assert values_of(log, "good", categories) == {ONE: True}
 
 
+def put_vectors(store: LocalStore, archive: str, names: Sequence[str], model: str = "m-1", at: int = 0) -> None:
+    """Publish the vectors of pictures: of each the unit vector of the dimension `at`."""
+    rows = np.tile(np.eye(3, dtype=np.float32)[at], (len(names), 1))
+    table = embeddings_table([digest(name) for name in names], rows)
+    publish(store, archive, {"embeddings": table}, Provenance("test", CODE_VERSION, "0"), extra={"model": model})
+
+
+def looked_up(store: LocalStore, scratch: Path, *names: str) -> LabelledVectors:
+    said = {digest(name): name == "one" for name in names}
+    return labelled_vectors(store, scratch, LabelLog({"good": said}, len(said), ""), "m-1", [])
+
+
 def test_vectors_are_found_wherever_they_lie_and_only_those_of_the_model(store: LocalStore, tmp_path: Path) -> None:
-    rows = np.eye(3, dtype=np.float32)
     for archive, name, row, model in (("a", "one", 0, "m-1"), ("b", "two", 1, "m-1"), ("c", "three", 2, "m-2")):
-        table = embeddings_table([digest(name)], rows[row : row + 1])
-        publish(store, archive, {"embeddings": table}, Provenance("test", CODE_VERSION, "0"), extra={"model": model})
-    said = {digest(name): name == "one" for name in ("one", "two", "three", "nowhere")}
-    found = labelled_vectors(store, tmp_path, LabelLog({"good": said}, 4, ""), "m-1", [])
-    assert list(found) == ["good"]
+        put_vectors(store, archive, [name], model, row)
+    found = looked_up(store, tmp_path, "one", "two", "three", "nowhere")
+    assert list(found.labelled) == ["good"]
+    good = found.labelled["good"]
     order = sorted([ONE, TWO])
-    assert found["good"].values.tolist() == [name == ONE for name in order]
-    assert found["good"].vectors.argmax(axis=1).tolist() == [0 if name == ONE else 1 for name in order]
-    assert labelled_vectors(store, tmp_path, LabelLog({}, 0, ""), "m-1", []) == {}
+    assert good.values.tolist() == [name == ONE for name in order]
+    assert good.vectors.argmax(axis=1).tolist() == [0 if name == ONE else 1 for name in order]
+    assert (good.missing_yes, good.missing_no) == (0, 2)
+    assert found.missing == {digest("three"), digest("nowhere")}
+    assert found.others == {"m-2": 1}
+    nothing = labelled_vectors(store, tmp_path, LabelLog({"good": {}}, 0, ""), "m-1", [])
+    assert nothing == LabelledVectors({}, frozenset(), {})
+
+
+def test_pictures_that_nothing_owns_yet_and_copies_of_an_owners_pictures_are_found(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    put_archive(store, "first", [Entry("one"), Entry("two")], stages=("files",))
+    put_archive(store, "second", [Entry("two")], CAPTURED + timedelta(days=1), stages=("files",))
+    put_archive(store, "third", [Entry("four")], CAPTURED + timedelta(days=2), stages=("files",))
+    assert publish_dataset(store, tmp_path / "mirror", tmp_path).distinct == 3
+    # The owner has another model's vectors, a copy's archive has this one's; `later` was mined after all that.
+    put_vectors(store, "first", ["one", "two"], "m-2")
+    put_vectors(store, "second", ["two"], at=1)
+    put_vectors(store, "later", ["three"], at=2)
+    # What is not needed is not read: neither an archive of other pictures, nor any other once all is found.
+    put_vectors(store, "third", ["four"])
+    third = store.get_bytes("embeddings/third.parquet")
+    store.put_bytes("embeddings/third.parquet", third[:50])
+    found = looked_up(store, tmp_path, "two", "three")
+    assert found.missing == frozenset()
+    order = sorted([TWO, digest("three")])
+    assert found.labelled["good"].vectors.argmax(axis=1).tolist() == [1 if name == TWO else 2 for name in order]
+    with pytest.raises(UnreadableFile, match=r"embeddings/third\.parquet in the store cannot be read .* doctor"):
+        looked_up(store, tmp_path, "one", "two", "three")
+    store.put_bytes("embeddings/third.parquet", third)
+    found = looked_up(store, tmp_path, "one", "two", "three")
+    assert (found.missing, found.others) == ({ONE}, {"m-2": 1})

@@ -13,6 +13,7 @@ from imgmine.models import anomaly_model
 from imgmine.models import probe_model as probes
 from imgmine.models.cards import find_model, load_card
 from imgmine.models.embedder import CODE_VERSION
+from imgmine.models.probe_card import TEXT, probe_card
 from imgmine.models.probe_model import current_probes
 from imgmine.models.published_anomaly_model import CURRENT_KEY, current_anomaly_model, version_folder
 from imgmine.models.reference import MOST_ARCHIVES, chosen_archives
@@ -58,8 +59,24 @@ def put_vectors(store: LocalStore, archive: str, rows: np.ndarray, model: str, c
     publish(store, archive, {"embeddings": table}, Provenance("embeddings", code, "0"), extra={"model": model})
 
 
+def put_labelled(store: LocalStore, archive: str, model: str) -> list[bytes]:
+    """Publish 50 vectors of two kinds, and label one kind good and the other not."""
+    rows = vectors(50)
+    rows[::2, 0] += 2
+    put_vectors(store, archive, normalise(rows), model)
+    names = keys(50, archive)
+    add_labels(store, [Label(name, GOOD, not number % 2) for number, name in enumerate(names)], by="x")
+    return names
+
+
 def materialize(settings: Settings, asset: dg.AssetsDefinition) -> dg.ExecuteInProcessResult:
     return dg.materialize([asset], resources=build_resources(settings), raise_on_error=False)
+
+
+def logged(settings: Settings, asset: dg.AssetsDefinition) -> str:
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = dg.materialize([asset], resources=build_resources(settings), instance=instance)
+        return " ".join(entry.user_message for entry in instance.all_logs(run.run_id) if not entry.is_dagster_event)
 
 
 def why(result: dg.ExecuteInProcessResult) -> str:
@@ -131,11 +148,7 @@ def test_vectors_that_other_code_made_are_another_models(settings: Settings, sto
 
 
 def test_probes_that_cannot_be_read_are_fitted_anew(settings: Settings, store: LocalStore) -> None:
-    rows = vectors(50)
-    rows[::2, 0] += 2
-    put_vectors(store, "one", normalise(rows), in_use(settings))
-    names = keys(50, "one")
-    add_labels(store, [Label(name, GOOD, not number % 2) for number, name in enumerate(names)], by="x")
+    put_labelled(store, "one", in_use(settings))
     assert materialize(settings, probe_model).success
     fitted = current_probes(store)
     folder = f"{probes.FOLDER}/{fitted.version}"
@@ -154,3 +167,49 @@ def test_probes_that_cannot_be_read_are_fitted_anew(settings: Settings, store: L
     assert result.success
     assert said(result, "unchanged") is False
     assert current_probes(store).version == fitted.version
+
+
+def test_labelled_pictures_without_a_vector_are_told(settings: Settings, store: LocalStore) -> None:
+    put_labelled(store, "one", in_use(settings))
+    assert said(materialize(settings, probe_model), "labelled pictures without a vector") == 0
+    fitted = current_probes(store)
+    assert "without a vector" not in probe_card(fitted)[TEXT].decode()
+    gone = keys(3, "gone")
+    add_labels(store, [Label(name, GOOD, True) for name in gone] + [Label(gone[0], "comics", True)], by="x")
+    told = "without a vector of " + in_use(settings) + ", which count for nothing (comics: 1, good: 3): materialize"
+    log = logged(settings, probe_model)
+    assert told in log
+    assert f"Of 3, the first: {min(gone).hex()}" in log
+    result = materialize(settings, probe_model)
+    assert said(result, "labelled pictures without a vector") == 3
+    assert said(result, "unchanged") is True
+    again = current_probes(store)
+    assert again.version == fitted.version
+    assert told in store.get_bytes(f"{probes.FOLDER}/{again.version}/{TEXT}").decode()
+
+
+def test_probes_in_use_stay_where_vectors_are_missing_and_go_where_labels_are_too_few(
+    settings: Settings, store: LocalStore
+) -> None:
+    names = put_labelled(store, "one", in_use(settings))
+    assert materialize(settings, probe_model).success
+    fitted = current_probes(store)
+    # As after a switch of the embedder: no archive has vectors of the one in use, then one has a few.
+    put_vectors(store, "one", vectors(50), "another-model-0123")
+    for _ in range(2):
+        refused = materialize(settings, probe_model)
+        assert not refused.success
+        assert "those in use stay: enough pictures are labelled (good)" in why(refused)
+        assert "1 archive by another-model-0123" in why(refused)
+        assert current_probes(store).version == fitted.version
+        few = embeddings_table(names[:10], vectors(10))
+        publish(
+            store, "two", {"embeddings": few}, Provenance("x", CODE_VERSION, "0"), extra={"model": in_use(settings)}
+        )
+    # With every vector there could not be 20 of each.
+    add_labels(store, [Label(name, GOOD, None) for name in names[20:]], by="x")
+    result = materialize(settings, probe_model)
+    assert result.success
+    assert not result.get_asset_materialization_events()
+    with pytest.raises(probes.NoProbes):
+        current_probes(store)
