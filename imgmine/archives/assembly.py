@@ -7,6 +7,7 @@ import re
 from collections.abc import Generator, Iterator
 
 from imgmine.archives.pieces import Damage, Piece
+from imgmine.archives.record_budget import AT_FIRST, EACH_BYTES, RecordBudget
 from imgmine.archives.records import (
     TRAILER,
     UNWANTED,
@@ -24,25 +25,34 @@ MOST_RECORDS = 100_000
 
 _NEWLINES = re.compile(rb"[\r\n]*")
 _NO_RECORD = "content that is no WARC record"
+_TOO_MANY = (
+    f"more records in frames of several than {AT_FIRST:,} and one for each {EACH_BYTES} bytes of the file so far"
+)
 _CUTTRAILER = "cut short: the file ends inside the line breaks after its last record"
 
 
 def assemble(
-    pieces: Iterator[Piece | Damage], wanted: frozenset[str] | None, largest: int, *, until_idle: bool = False
+    pieces: Iterator[Piece | Damage],
+    wanted: frozenset[str] | None,
+    largest: int,
+    budget: RecordBudget,
+    *,
+    until_idle: bool = False,
 ) -> Generator[WarcRecord | Damage, None, int | None]:
     """Make records of pieces, in order: a record may go over several pieces, or share one with others.
 
     A piece that begins with a WARC record ends the record before it, whatever length that one claims, so that a lie
     costs one record. A piece that neither begins one nor goes on with one is Damage, and so is one that holds more
-    than `MOST_RECORDS`, from there on.
+    than `MOST_RECORDS`, or than the file's budget has left, from there on.
 
     Args:
         pieces: in the order of the file.
         wanted: the types to make records of; all where None. The blocks of others are not kept.
         largest: a record over several pieces with a larger block is Damage, and not kept.
+        budget: the file's, for the records of pieces that hold several.
         until_idle: stop, and return where the next piece begins, as soon as no record is unfinished; None at the end.
     """
-    assembler = _Assembler(wanted, largest)
+    assembler = _Assembler(wanted, largest, budget)
     idle = True
     for piece in pieces:
         if idle and isinstance(piece, Piece):
@@ -116,9 +126,10 @@ class _OpenRecord:
 class _Assembler:
     """What is known between two pieces. What can be told of one is yielded in order, one by one: it may be much."""
 
-    def __init__(self, wanted: frozenset[str] | None, largest: int) -> None:
+    def __init__(self, wanted: frozenset[str] | None, largest: int, budget: RecordBudget) -> None:
         self._wanted = wanted
         self._largest = largest
+        self._budget = budget
         self._lost: Damage | None = None  # not told yet: the pieces that follow may belong to it
         self._open: _OpenRecord | None = None
         self._head_part = b""  # the beginning of a head that goes on in the next piece
@@ -156,6 +167,9 @@ class _Assembler:
                     return
                 if begun == MOST_RECORDS:
                     yield from self._lose(begin, end, f"more than {MOST_RECORDS:,} records in one frame")
+                    return
+                if begun and not self._budget.spend(end):
+                    yield from self._lose(begin, end, _TOO_MANY)
                     return
                 try:
                     head = parse_head(content, at)

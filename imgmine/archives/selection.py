@@ -16,6 +16,7 @@ from imgmine.archives.extract import Extraction, PassOptions, Warc, extract_arch
 from imgmine.archives.extract import inputs_fingerprint as inputs_of_all
 from imgmine.archives.imgur import UrlKind, classify_url
 from imgmine.archives.item import FileMissing, Item, ItemRestricted
+from imgmine.archives.record_budget import RecordBudget
 from imgmine.archives.remote_file import RemoteFile, WrongBytes
 from imgmine.archives.selection_plan import (
     LARGEST_SHARE,
@@ -138,20 +139,24 @@ class SelectedWarc:
         unread = self._outside_spans()
         waiting = next(unread, None)
         dictionary = self._dictionary_frame() if self._plan.spans else b""
+        budget = RecordBudget()
         with RemoteStream(self._remote, spans=self._plan.spans) as stream:
             for start, end in self._plan.spans:
                 while waiting is not None and waiting.offset < start:
                     yield waiting
                     waiting = next(unread, None)
-                yield from self._read_span(stream, dictionary, start, end)
+                yield from self._read_span(stream, dictionary, start, end, budget)
         while waiting is not None:
             yield waiting
             waiting = next(unread, None)
 
-    def _read_span(self, stream: RemoteStream, dictionary: bytes, start: int, end: int) -> Iterator[WarcRecord]:
+    def _read_span(
+        self, stream: RemoteStream, dictionary: bytes, start: int, end: int, budget: RecordBudget
+    ) -> Iterator[WarcRecord]:
         span = cast(BinaryIO, _Span(dictionary, stream, end - start))
         missing = {entry.offset for entry in self._plan.entries if start <= entry.offset < end}
-        for found in read_warc(span, needs_checksums=True):
+        budget.begin = start - len(dictionary)
+        for found in read_warc(span, needs_checksums=True, budget=budget):
             offset = found.offset - len(dictionary) + start
             if isinstance(found, Damage):
                 raise IndexUnusable(f"{self._remote}: {found.reason}, at byte {offset:,}, which the CDX does not say.")

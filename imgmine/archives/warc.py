@@ -12,6 +12,7 @@ from imgmine.archives.assembly import assemble
 from imgmine.archives.gzip_members import MEMBER_MAGIC, read_members
 from imgmine.archives.pieces import Damage
 from imgmine.archives.plain import read_plain
+from imgmine.archives.record_budget import RecordBudget
 from imgmine.archives.records import WarcRecord
 from imgmine.archives.window import CHUNK, Window
 from imgmine.archives.zstd_decoder import FrameDecoder
@@ -36,6 +37,7 @@ def read_warc(
     wanted: frozenset[str] = RESPONSES,
     max_record_bytes: int = MAX_RECORD_BYTES,
     needs_checksums: bool = False,
+    budget: RecordBudget | None = None,
 ) -> Iterator[WarcRecord | Damage]:
     """Read a WARC file: its records of the `wanted` types, and every damage, in the order of the file.
 
@@ -47,13 +49,15 @@ def read_warc(
         wanted: record types, in lower case.
         max_record_bytes: a record (or frame, or gzip member) that decodes to more is reported as Damage and not held.
         needs_checksums: what has no checksum of its own is Damage too: zstd frames without one, and plain files.
+        budget: the file's, where the stream has only a part of it; one of its own otherwise.
     """
     window = Window(stream)
     dictionary = read_dictionary(window)
     if dictionary.error is not None:
         yield Damage(0, dictionary.end, dictionary.error)
     decoder = FrameDecoder(dictionary.content, needs_checksums)
-    yield from _read(window, dictionary.end, decoder, wanted, max_record_bytes)
+    budget = RecordBudget() if budget is None else budget
+    yield from _read(window, dictionary.end, decoder, wanted, max_record_bytes, budget)
 
 
 def leading_dictionary(stream: BinaryIO) -> bytes | None:
@@ -88,7 +92,7 @@ def decode_record(
     """
     window = Window(BytesIO(stored))
     reasons = []
-    for found in _read(window, 0, FrameDecoder(dictionary), None, max_record_bytes):
+    for found in _read(window, 0, FrameDecoder(dictionary), None, max_record_bytes, RecordBudget()):
         if isinstance(found, Damage):
             reasons.append(found.reason)
         elif record_id is None or found.record_id == record_id:
@@ -99,7 +103,12 @@ def decode_record(
 
 
 def _read(
-    window: Window, position: int, decoder: FrameDecoder, wanted: frozenset[str] | None, largest: int
+    window: Window,
+    position: int,
+    decoder: FrameDecoder,
+    wanted: frozenset[str] | None,
+    largest: int,
+    budget: RecordBudget,
 ) -> Iterator[WarcRecord | Damage]:
     """Read records from `position` on, however they are compressed; all types where `wanted` is None."""
     window.need(position, 8)
@@ -114,9 +123,9 @@ def _read(
         window.need(0, CHUNK)
         kind = _kind_of_damaged(bytes(window.view(0, CHUNK)))
     if kind == FRAME_MAGIC:
-        yield from read_zstd(window, position, decoder, wanted, largest)
+        yield from read_zstd(window, position, decoder, wanted, largest, budget)
     elif kind == MEMBER_MAGIC:
-        yield from assemble(read_members(window, position, largest), wanted, largest)
+        yield from assemble(read_members(window, position, largest), wanted, largest, budget)
     elif decoder.needs_checksums:
         yield Damage(position, window.end - position, "a file that is not compressed, and has no checksums")
     else:

@@ -11,6 +11,7 @@ from zstandard import ZstdError
 
 from imgmine.archives.assembly import assemble
 from imgmine.archives.pieces import Damage
+from imgmine.archives.record_budget import RecordBudget
 from imgmine.archives.records import LONGEST_HEAD, TRAILER, UNWANTED, Unwanted, WarcRecord, only_record
 from imgmine.archives.search_budget import SearchBudget
 from imgmine.archives.window import Window
@@ -28,7 +29,12 @@ from imgmine.archives.zstd_walk import (
 
 
 def read_zstd(
-    window: Window, position: int, decoder: FrameDecoder, wanted: frozenset[str] | None, largest: int
+    window: Window,
+    position: int,
+    decoder: FrameDecoder,
+    wanted: frozenset[str] | None,
+    largest: int,
+    record_budget: RecordBudget,
 ) -> Iterator[WarcRecord | Damage]:
     """Read the records of a zstd file from `position` on.
 
@@ -38,13 +44,14 @@ def read_zstd(
         decoder: has the file's dictionary.
         wanted: the types to make records of; all where None. The blocks of others are not kept.
         largest: a frame, or a record over several, that is larger is Damage.
+        record_budget: the file's, for the records of frames that hold several.
     """
     following: int | None = position
     budget = SearchBudget()
     while following is not None:
         position = yield from _usual_records(window, following, decoder, wanted, min(largest, HELD_CONTENT))
         frames = read_frames(window, position, decoder, largest, budget)
-        following = yield from assemble(frames, wanted, largest, until_idle=True)
+        following = yield from assemble(frames, wanted, largest, record_budget, until_idle=True)
 
 
 def _usual_records(

@@ -8,12 +8,17 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
+from uuid import UUID
 
 import pytest
+import zstandard
 
+from imgmine.archives import record_budget
 from imgmine.archives.assembly import MOST_RECORDS
 from imgmine.archives.http import HttpSyntaxError, parse_response
 from imgmine.archives.pieces import Damage
+from imgmine.archives.record_budget import AT_FIRST, EACH_BYTES
+from imgmine.archives.records import WarcRecord
 from imgmine.archives.warc import read_warc
 from tests.archives.warc_files import Kind, WarcFile, example, records_of
 
@@ -109,6 +114,44 @@ def test_a_frame_of_countless_records_is_damaged_from_some_number_on() -> None:
     assert found.offset == last.offset
     assert inside == MOST_RECORDS + 1
     assert reasons == [f"more than {MOST_RECORDS:,} records in one frame"]
+
+
+@pytest.mark.parametrize("kind", [Kind.ZSTD, Kind.GZIP])
+def test_countless_records_in_many_frames_are_damaged_from_some_number_on(kind: Kind) -> None:
+    file = WarcFile(kind)
+    file.add(example(1))
+    crowd = file.frame(_RECORD * 40_000)
+    begin = len(file.data)
+    for number in range(5):
+        file.add_raw(crowd)
+        file.add(example(2 + number))
+    records: list[WarcRecord] = []
+    damaged: list[Damage] = []
+    for found in read_warc(io.BytesIO(file.data)):
+        if isinstance(found, Damage):
+            damaged.append(found)
+        else:
+            records.append(found)
+    step = file.written[-1].offset - file.written[-2].offset
+    assert [(each.offset, each.length) for each in damaged] == [(begin + n * step, len(crowd)) for n in (2, 3, 4)]
+    assert all("16 bytes of the file" in each.reason for each in damaged)
+    # Every frame has its first record, and that of one record is read, however many were before.
+    assert {each.offset for each in records} >= {begin + n * step for n in range(5)}
+    assert records_of([each for each in records if each.record_id]) == file.written
+    allowed = AT_FIRST + len(file.data) // EACH_BYTES
+    assert AT_FIRST <= len(records) - 5 - len(file.written) <= allowed
+
+
+def test_many_honest_records_of_one_frame_do_not_meet_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_budget, "AT_FIRST", 0)
+    random = Random(1)
+    content = b""
+    for number in range(3_000):
+        record_id = f"urn:uuid:{UUID(int=random.getrandbits(128), version=4)}"
+        url = f"https://i.imgur.com/{random.getrandbits(36):07x}.jpg"
+        content += example(number, b"")._replace(record_id=record_id, url=url).stored()
+    data = zstandard.ZstdCompressor(19, write_checksum=True).compress(content)
+    assert [type(found) for found in read_warc(io.BytesIO(data))] == [WarcRecord] * 3_000
 
 
 def block(size: int, kind: int = 0, last: int = 0) -> bytes:

@@ -10,22 +10,24 @@ from random import Random
 
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.cdx import CdxEntry, IndexUnusable
 from imgmine.archives.extract import extract_archive
+from imgmine.archives.remote_file import RemoteFile
 from imgmine.archives.retry import RetryPolicy
-from imgmine.archives.selection import extract_selected
-from imgmine.archives.selection_plan import is_wanted, make_plan, mark_known
+from imgmine.archives.selection import SelectedWarc, _Listed, extract_selected
+from imgmine.archives.selection_plan import Plan, is_wanted, make_plan, mark_known
 from imgmine.dataset.funnel import check_funnel
 from imgmine.dataset.known_files import KnownFiles
 from imgmine.demo.archives import make_archives
 from imgmine.demo.exchanges import Kind
 from imgmine.demo.server import serve
 from imgmine.images.decoder_pool import DecoderPool
-from tests.archives.item_on_disk import metadata
+from tests.archives.item_on_disk import metadata, put_item
 from tests.archives.small_warcs import Answer, gif, jpeg, png, write_warc
 
 ORIGINAL, COPY, PAGE = "https://i.imgur.com/abcde.png", "https://i.imgur.com/abcdeb.png", "https://imgur.com/abcde"
@@ -428,3 +430,20 @@ def test_what_is_neither_read_nor_listed_is_counted(internet_archive, decoders, 
     found, _, whole = selected_and_whole(internet_archive, decoders, tmp_path, unlisted=[tiny])
     assert found.extraction.records.num_rows == whole.records.num_rows - 1
     assert found.gaps == 1
+
+
+def test_spans_of_a_file_share_its_budget_of_records(internet_archive):
+    compressor = zstandard.ZstdCompressor(write_checksum=True)
+    crowd = compressor.compress(b"WARC/1.0\nWARC-Type: response\nContent-Length: 0\n\n\n\n" * 60_000)
+    between = compressor.compress(Answer(COPY, Random(0).randbytes(100_000)).record())
+    name = f"archive-{next(COUNT):05d}"
+    put_item(internet_archive.root, {"a.warc.zst": crowd + between + crowd}, name)
+    client = ArchiveOrg(internet_archive.url)
+    remote = RemoteFile(client, name, client.item(name).warcs[0])
+    places = [(0, len(crowd)), (len(crowd) + len(between), len(crowd))]
+    spans = tuple((offset, offset + length) for offset, length in places)
+    warc = SelectedWarc(remote, Plan(spans, tuple(entry(*place) for place in places)), _Listed({}, {}))
+    found = []
+    with pytest.raises(IndexUnusable, match="more records in frames of several"):
+        found.extend(warc.records())
+    assert len(found) > 100_000
