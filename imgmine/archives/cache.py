@@ -10,14 +10,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from imgmine.errors import PersonNeeded
+
 _USES = ".uses"
+
+
+class CacheUnusable(PersonNeeded):
+    """Where a folder of the cache should be is something else."""
+
+
+def make_folder(folder: Path) -> None:
+    """Have a folder of the cache, and those above it. Raises `CacheUnusable`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        wrong = next(
+            (path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir()), folder
+        )
+        message = f"{wrong} is not a folder. Move it away, or set IMGMINE_CACHE to a folder for archives."
+        raise CacheUnusable(message) from error
 
 
 @contextmanager
 def in_use(cache: Path, archive: str) -> Iterator[None]:
-    """Keep an archive from being removed meanwhile, and note the time. Many may use it at once."""
+    """Keep an archive from being removed meanwhile, and note the time. Many may use it at once.
+
+    Raises `CacheUnusable`.
+    """
     note = cache / _USES / archive
-    note.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(note.parent)
     with note.open("w") as use:
         fcntl.flock(use, fcntl.LOCK_SH)
         os.utime(note)
@@ -28,9 +49,10 @@ def make_room(cache: Path, limit: int, needed: int, may_go: Callable[[str], bool
     """Remove archives, those unused for longest first, until `needed` more bytes fit into `limit`; return them.
 
     Only archives that `may_go` allows and nobody uses are removed, so that there may be more than `limit` in the end.
-    One that is removed in part because the process was killed goes the next time, or is fetched again.
+    One that is removed in part because the process was killed goes the next time, or is fetched again. Raises
+    `CacheUnusable`.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folder(cache)
     sizes = {archive: _size(cache / archive) for archive in cached(cache)}
     held = sum(sizes.values())
     removed = []

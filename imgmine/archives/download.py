@@ -18,6 +18,7 @@ import requests
 
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.arrivals import PIECE
+from imgmine.archives.cache import make_folder
 from imgmine.archives.item import Item, ItemFile
 from imgmine.archives.part_file import PartFile, is_verified, no_room, remove, verify
 from imgmine.archives.remote_file import FetchFailed, FileChanged, RemoteFile, WrongBytes
@@ -61,12 +62,12 @@ def fetch_archive(
     What is there and was checked is not read again; what is there in part is resumed. A file comes in pieces of
     `piece_bytes`, in the order of the file, over so many connections as are allowed and there are pieces. `progress` is
     called about twice a second. Raises `Unavailable` (do not retry), `FetchFailed` and `WrongBytes` (later may be
-    better), `DiskFull`.
+    better), `DiskFull`, and `CacheUnusable` or `CacheLost` where the cache is no folder or is taken away meanwhile.
     """
     item.require_available()
     folder = cache / item.identifier
     missing = sum(_missing_bytes(folder, file) for file in item.warcs)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     free = shutil.disk_usage(folder).free
     if missing > free:
         raise no_room(folder / item.warcs[0].name, f"{missing:,} bytes are to come and {free:,} are free")

@@ -11,12 +11,15 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from imgmine.archives.arrivals import PIECE, Arrivals
+from imgmine.archives.cache import make_folder
 from imgmine.archives.item import ItemFile
 from imgmine.errors import ImgmineError
 
@@ -26,6 +29,10 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 class DiskFull(ImgmineError):
     """The disk with the cache has no room for what is being fetched."""
+
+
+class CacheLost(ImgmineError):
+    """What is being fetched was taken out of the cache meanwhile, or the cache itself was."""
 
 
 class FetchBusy(ImgmineError):
@@ -52,7 +59,8 @@ class PartFile:
     Opening it keeps what an earlier run left if that is a part of the file that `expected` describes. Threads may write
     different pieces of it. The digests are read back from the file, behind the writers and in threads of their own: so
     the bytes of an earlier run need no path of their own, and what is checked is what is in the file. SHA-1 is made
-    only where `expected` has one. Raises `FetchBusy`.
+    only where `expected` has one. Raises `FetchBusy` and `CacheUnusable`; what writes raises `CacheLost` where the file
+    has lost its name.
     """
 
     def __init__(self, path: Path, expected: ItemFile, piece_bytes: int = PIECE) -> None:
@@ -60,7 +68,7 @@ class PartFile:
         self.expected = expected
         self._part = path.with_name(f"{path.name}.part")
         self._journal = path.with_name(f"{path.name}.part.json")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._fd = self._open_locked()
         self._arrived = Arrivals(path.with_name(f"{path.name}.part.arrived"), piece_bytes)
         self._following = threading.Lock()
@@ -138,7 +146,8 @@ class PartFile:
         """Note, before the first byte of it is written, which file on the server this is a part of."""
         if validators != self.validators:
             of_whom = {"size": self.expected.size, "md5": self.expected.md5, "piece": self._arrived.piece_bytes}
-            _write_json(self._journal, {**of_whom, **asdict(validators)})
+            with self._in_place():
+                _write_json(self._journal, {**of_whom, **asdict(validators)})
             self.validators = validators
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
@@ -146,10 +155,11 @@ class PartFile:
         view = memoryview(data)
         end = offset
         try:
-            while view:
-                written = os.pwrite(self._fd, view, end)
-                end += written
-                view = view[written:]
+            with self._in_place():
+                while view:
+                    written = os.pwrite(self._fd, view, end)
+                    end += written
+                    view = view[written:]
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise no_room(self.path, os.strerror(error.errno or 0)) from error
@@ -188,12 +198,25 @@ class PartFile:
     def publish(self, md5: str) -> Path:
         """Flush to the disk, give the file its name, note that it was found right; return its path."""
         os.fsync(self._fd)
-        self._part.replace(self.path)
-        _sync_folder(self.path.parent)
-        self._journal.unlink(missing_ok=True)
-        self._arrived.remove()
-        mark_verified(self.path, md5)
+        with self._in_place():
+            self._part.replace(self.path)
+            _sync_folder(self.path.parent)
+            self._journal.unlink(missing_ok=True)
+            self._arrived.remove()
+            mark_verified(self.path, md5)
         return self.path
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """See that the part has its name yet: a file that was removed takes gigabytes, and then they are nowhere."""
+        try:
+            has_name = os.path.samestat(os.fstat(self._fd), self._part.stat())
+            if has_name:
+                yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _lost(self._part) from error
+        if not has_name:
+            raise _lost(self._part)
 
 
 class _Follower:
@@ -299,6 +322,13 @@ def no_room(path: Path, reason: str) -> DiskFull:
     return DiskFull(
         f"{path}: {reason}. Free room on that disk (archives in {path.parent.parent} that are mined can go), or set "
         "IMGMINE_CACHE to a larger one. What has arrived is kept: the next run goes on from there."
+    )
+
+
+def _lost(part: Path) -> CacheLost:
+    return CacheLost(
+        f"{part} was removed or replaced while it was being fetched, or the cache was; what had arrived is lost. Run "
+        "it again, and leave the folder alone meanwhile, or set IMGMINE_CACHE to another."
     )
 
 

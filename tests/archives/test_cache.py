@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-from imgmine.archives.cache import in_use, make_room
+import pytest
+
+from imgmine.archives.cache import CacheUnusable, in_use, make_room
 
 
 def fetched(cache: Path, archive: str, size: int, used_at: float) -> None:
@@ -51,3 +53,12 @@ def test_one_from_before_uses_were_noted_goes_first(tmp_path):
     (tmp_path / "unnoted").mkdir()
     (tmp_path / "unnoted" / "a.warc.gz").write_bytes(bytes(100))
     assert make_room(tmp_path, 100, 0, lambda _: True) == ["unnoted"]
+
+
+@pytest.mark.parametrize(
+    "use", [lambda cache: in_use(cache, "a").__enter__(), lambda cache: make_room(cache, 0, 0, bool)]
+)
+def test_a_cache_that_is_no_folder_is_told(tmp_path, use):
+    (tmp_path / "cache").symlink_to(tmp_path / "gone")
+    with pytest.raises(CacheUnusable, match=r"/cache is not a folder\. .* IMGMINE_CACHE"):
+        use(tmp_path / "cache")

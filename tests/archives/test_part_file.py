@@ -2,13 +2,15 @@
 
 import hashlib
 import random
+import shutil
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imgmine.archives.cache import CacheUnusable
 from imgmine.archives.item import ItemFile
-from imgmine.archives.part_file import FetchBusy, PartFile, Validators, is_verified, verify
+from imgmine.archives.part_file import CacheLost, FetchBusy, PartFile, Validators, is_verified, verify
 
 CONTENT = random.Random(0).randbytes(2_500_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -80,6 +82,51 @@ def test_one_process_at_a_time(tmp_path):
         PartFile(tmp_path / "a.zst", EXPECTED)
     with PartFile(tmp_path / "a.zst", EXPECTED) as part:
         part.discard()
+
+
+def remove_cache(cache):
+    shutil.rmtree(cache)
+
+
+def remove_files(cache):
+    for path in cache.iterdir():
+        path.unlink()
+
+
+def put_another(cache):
+    remove_files(cache)
+    (cache / "a.zst.part").write_bytes(b"another's")
+
+
+def put_a_file(cache):
+    shutil.rmtree(cache)
+    cache.write_bytes(b"")
+
+
+@pytest.mark.parametrize("take_away", [remove_cache, remove_files, put_another, put_a_file])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda part: part.write(part.position, b"more"),
+        lambda part: part.belongs_to(Validators('"2"', None)),
+        lambda part: part.publish(part.md5()),
+    ],
+)
+def test_a_part_that_is_taken_away_is_told_by_whatever_writes_next(tmp_path, take_away, write):
+    cache = tmp_path / "cache"
+    with PartFile(cache / "a.zst", EXPECTED) as part:
+        part.belongs_to(HERE)
+        part.write(part.position, CONTENT)
+        take_away(cache)
+        with pytest.raises(CacheLost, match=r"a\.zst\.part was removed or replaced .* IMGMINE_CACHE"):
+            write(part)
+    assert not (cache / "a.zst").exists()
+
+
+def test_a_cache_that_is_no_folder_is_told(tmp_path):
+    (tmp_path / "cache").write_bytes(b"")
+    with pytest.raises(CacheUnusable, match=r"/cache is not a folder\. .* IMGMINE_CACHE"):
+        PartFile(tmp_path / "cache" / "archive" / "a.zst", EXPECTED)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Fetching an archive: what comes, what is kept, and how it goes on after it ended."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from imgmine.archives.download import Progress, fetch_archive
 from imgmine.archives.item import Item
-from imgmine.archives.part_file import DiskFull, FetchBusy, PartFile, Validators
+from imgmine.archives.part_file import CacheLost, DiskFull, FetchBusy, PartFile, Validators
 from tests.archives.download.fetching import CONTENT, KILLED, NAME, fetch, leave_part, names, ranges
 from tests.archives.item_on_disk import IDENTIFIER, put_item
 
@@ -140,6 +141,24 @@ def test_a_disk_that_fills_keeps_the_part_and_says_what_to_do(server, client, ca
     (path,) = fetch(client, cache)
     assert path.read_bytes() == CONTENT
     assert ranges(server) == ["bytes=1000000-"]
+
+
+def test_a_cache_that_is_removed_meanwhile_ends_the_download_at_once(server, client, cache, monkeypatch):
+    write = PartFile.write
+    sizes = []
+
+    def write_and_remove(part, offset, data):
+        write(part, offset, data)
+        sizes.append(len(data))
+        shutil.rmtree(cache)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PartFile, "write", write_and_remove)
+        with pytest.raises(CacheLost, match=f"{NAME}.part was removed"):
+            fetch(client, cache)
+    assert len(sizes) == 1
+    (path,) = fetch(client, cache)
+    assert path.read_bytes() == CONTENT
 
 
 def test_an_archive_that_will_not_fit_is_not_begun(server, client, cache):
