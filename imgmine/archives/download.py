@@ -20,7 +20,7 @@ from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.arrivals import PIECE
 from imgmine.archives.cache import make_folder
 from imgmine.archives.item import Item, ItemFile
-from imgmine.archives.part_file import PartFile, is_verified, no_room, remove, verify
+from imgmine.archives.part_file import PartFile, is_verified, no_room, part_path, remove, verify
 from imgmine.archives.remote_file import FetchFailed, FileChanged, RemoteFile, WrongBytes
 from imgmine.archives.retry import TemporaryFailure
 
@@ -80,7 +80,7 @@ def fetch_archive(
 
 def _missing_bytes(folder: Path, file: ItemFile) -> int:
     present = 0
-    for path in (folder / file.name, folder / f"{file.name}.part"):
+    for path in (folder / file.name, part_path(folder / file.name)):
         if path.exists():
             stat = path.stat()
             # A part has holes where pieces are missing.

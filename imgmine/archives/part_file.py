@@ -2,7 +2,7 @@
 
 Where the bytes come from is `download`'s. Beside `<name>` there can be `<name>.part` (what has arrived),
 `<name>.part.json` (which file on the server that is a part of), `<name>.part.arrived` (which bytes of it are there, see
-`arrivals`) and `<name>.ok` (what was found right, and when).
+`arrivals`) and `<name>.ok` (what was found right, and when). A name too long for that has a digest in its place.
 """
 
 import errno
@@ -24,6 +24,8 @@ from imgmine.archives.item import ItemFile
 from imgmine.errors import ImgmineError
 
 _HASH_BLOCK = 1 << 20
+_LONGEST_NAME = 255  # bytes, on nearly every file system
+_LONGEST_SUFFIX = len(".part.json.pending")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -66,11 +68,11 @@ class PartFile:
     def __init__(self, path: Path, expected: ItemFile, piece_bytes: int = PIECE) -> None:
         self.path = path
         self.expected = expected
-        self._part = path.with_name(f"{path.name}.part")
-        self._journal = path.with_name(f"{path.name}.part.json")
+        self._part = part_path(path)
+        self._journal = _beside(path, ".part.json")
         make_folder(path.parent)
         self._fd = self._open_locked()
-        self._arrived = Arrivals(path.with_name(f"{path.name}.part.arrived"), piece_bytes)
+        self._arrived = Arrivals(_beside(path, ".part.arrived"), piece_bytes)
         self._following = threading.Lock()
         self._md5 = _Follower(self._fd, "md5")
         self._sha1 = _Follower(self._fd, "sha1") if expected.sha1 else None
@@ -282,6 +284,11 @@ class _Follower:
                     return
 
 
+def part_path(path: Path) -> Path:
+    """Return where a file is while it arrives."""
+    return _beside(path, ".part")
+
+
 def mark_verified(path: Path, md5: str) -> None:
     """Note beside a file that it has this MD5, so that a rerun need not read gigabytes to know it."""
     stat = path.stat()
@@ -333,7 +340,15 @@ def _lost(part: Path) -> CacheLost:
 
 
 def _verified_note(path: Path) -> Path:
-    return path.with_name(f"{path.name}.ok")
+    return _beside(path, ".ok")
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Return the path of what is kept beside a file. All suffixes fit behind the file's name, or none is put there."""
+    name = os.fsencode(path.name)
+    fits = len(name) + _LONGEST_SUFFIX <= _LONGEST_NAME
+    stem = path.name if fits else hashlib.blake2b(name, digest_size=16).hexdigest()
+    return path.with_name(f"{stem}{suffix}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

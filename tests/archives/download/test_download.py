@@ -12,7 +12,8 @@ import pytest
 
 from imgmine.archives.download import Progress, fetch_archive
 from imgmine.archives.item import Item
-from imgmine.archives.part_file import CacheLost, DiskFull, FetchBusy, PartFile, Validators
+from imgmine.archives.part_file import CacheLost, DiskFull, FetchBusy, PartFile, Validators, remove
+from imgmine.archives.remote_file import FetchFailed
 from tests.archives.download.fetching import CONTENT, KILLED, NAME, fetch, leave_part, names, ranges
 from tests.archives.item_on_disk import IDENTIFIER, put_item
 
@@ -26,6 +27,28 @@ def test_every_warc_of_an_item_is_fetched_and_checked(server, client, root, cach
     assert {request.port for request in server.requests if "/items/" in request.path} == {
         int(server.data_url.rpartition(":")[2])
     }
+
+
+@pytest.mark.parametrize("length", [237, 238, 255])
+def test_a_name_may_be_as_long_as_the_disk_has_them(server, client, root, cache, length):
+    long_names = [letter * (length - 9) + ".warc.zst" for letter in "ab"]
+    put_item(root, dict.fromkeys(long_names, CONTENT))
+    server.faults.add("cut", after=1_000_000, path="*/items/*")
+    server.faults.add("cut", after=0, path="*/items/*", times=None)
+    with pytest.raises(FetchFailed):
+        fetch(client, cache)
+    server.faults.clear()
+    server.clear_requests()
+    paths = fetch(client, cache)
+    assert ranges(server) == ["bytes=1000000-", None]
+    assert [path.name for path in paths] == long_names
+    assert len(names(cache)) == 4
+    server.clear_requests()
+    assert fetch(client, cache) == paths
+    assert ranges(server) == []
+    for path in paths:
+        remove(path)
+    assert names(cache) == set()
 
 
 def test_what_was_fetched_and_checked_is_not_read_again(server, client, cache):
