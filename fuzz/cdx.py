@@ -1,4 +1,4 @@
-"""The CDX reader: raises nothing but its own error, and sorts what it reads."""
+"""The CDX reader: raises nothing but its own error, sorts what it reads, and has no record twice."""
 
 import gzip
 
@@ -26,6 +26,7 @@ def _check(data: bytes) -> None:
         promise(" " not in name and bool(entries), "a file has a name and entries")
         offsets = [entry.offset for entry in entries]
         promise(offsets == sorted(offsets) and offsets[0] >= 0, "entries are sorted by offset")
+        promise(len({entry[:5] for entry in entries}) == len(entries), "no record is there twice")
         for entry in entries:
             promise(entry.length >= 0 and isinstance(entry.is_revisit, bool), "no length is negative")
             promise(entry.captured_at is None or entry.captured_at.utcoffset() is not None, "times are UTC")

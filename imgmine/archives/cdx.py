@@ -53,8 +53,11 @@ class CdxEntry(NamedTuple):
 
 
 def read_cdx(data: bytes) -> Mapping[str, list[CdxEntry]]:
-    """Return the entries of each WARC file, by offset. `data` is the index, gzip or not. Raises `IndexUnusable`."""
-    entries: dict[str, list[CdxEntry]] = {}
+    """Return the entries of each WARC file, by offset. `data` is the index, gzip or not. Raises `IndexUnusable`.
+
+    Lines of the same place, URL, time and type are one entry: an index may list its lines twice.
+    """
+    entries: dict[str, dict[tuple[object, ...], CdxEntry]] = {}
     lines = _lines(data)
     header = next(lines, "").split()
     if header[:1] != ["CDX"] or not _WANTED.keys() <= set(header[1:]):
@@ -70,18 +73,27 @@ def read_cdx(data: bytes) -> Mapping[str, list[CdxEntry]]:
         if not _NUMBER.fullmatch(length):
             raise IndexUnusable(f"A line of the CDX does not say how long the record is: {line[:200]!r}")
         sha1 = fields[columns["sha1"]] if "sha1" in columns else ""
-        entries.setdefault(fields[columns["file"]], []).append(
-            CdxEntry(
-                int(fields[columns["offset"]]),
-                int(length),
-                fields[columns["url"]],
-                _time(fields[columns["time"]]),
-                fields[columns["mime"]],
-                int(status) if _NUMBER.fullmatch(status) else None,
-                base64.b32decode(sha1) if _SHA1.fullmatch(sha1) else None,
-            )
+        entry = CdxEntry(
+            int(fields[columns["offset"]]),
+            int(length),
+            fields[columns["url"]],
+            _time(fields[columns["time"]]),
+            fields[columns["mime"]],
+            int(status) if _NUMBER.fullmatch(status) else None,
+            base64.b32decode(sha1) if _SHA1.fullmatch(sha1) else None,
         )
-    return {name: sorted(found, key=lambda entry: entry[:2]) for name, found in entries.items()}
+        of_file = entries.setdefault(fields[columns["file"]], {})
+        record = entry[:5]
+        of_file[record] = _agreed(of_file[record], entry) if record in of_file else entry
+    return {name: sorted(found.values(), key=lambda entry: entry[:2]) for name, found in entries.items()}
+
+
+def _agreed(one: CdxEntry, other: CdxEntry) -> CdxEntry:
+    """Return what two lines of one record say. Where they differ nothing is known, so that nothing is left out."""
+    return one._replace(
+        status=one.status if one.status == other.status else None,
+        sha1=one.sha1 if one.sha1 == other.sha1 else None,
+    )
 
 
 def _lines(data: bytes) -> Iterator[str]:

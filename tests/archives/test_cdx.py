@@ -51,6 +51,18 @@ def test_only_a_whole_digest_is_one(told, sha1):
     assert entry.sha1 == sha1
 
 
+def test_lines_that_are_there_twice_are_one_entry():
+    assert read_cdx((HEADER + LINES + LINES).encode()) == read_cdx((HEADER + LINES).encode())
+
+
+def test_what_two_lines_say_differently_of_a_record_is_not_known():
+    told = LINES.replace("AAAA", "AEBAGBAFAYDQQCIKBMGA2DQPCAIREEYU")
+    [_, entry] = read_cdx((HEADER + LINES + told).encode())["x.zst"]
+    assert (entry.status, entry.sha1) == (200, None)
+    [_, entry] = read_cdx((HEADER + told + told.replace(" 200 AE", " 404 AE")).encode())["x.zst"]
+    assert (entry.status, entry.sha1) == (None, bytes(range(1, 21)))
+
+
 def test_columns_are_found_by_the_letters_of_the_header():
     [entry] = read_cdx(b" CDX V g a S b m s\n7 x.zst http://h/ 9 20230501120000 text/html 404\n")["x.zst"]
     assert entry == CdxEntry(7, 9, "http://h/", datetime(2023, 5, 1, 12, tzinfo=UTC), "text/html", 404)

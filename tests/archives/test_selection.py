@@ -204,6 +204,16 @@ def test_an_index_that_is_wrong_leads_to_a_full_read(april, whole, decoders, tmp
     assert_same(found.extraction, whole)
 
 
+def test_an_index_that_lists_its_lines_twice_gives_each_record_one_row(april, decoders, tmp_path):
+    once, _, _ = select(april, decoders, tmp_path / "once")
+    rewrite_index(april, lambda text: text + text.split("\n", 1)[1])
+    twice, said, _ = select(april, decoders, tmp_path / "twice")
+    assert said == []
+    assert (twice.bytes_read, twice.gaps) == (once.bytes_read, once.gaps)
+    assert once.extraction.counts["not_fetched"] > 20
+    assert_same(twice.extraction, once.extraction)
+
+
 def test_what_an_index_does_not_account_for_is_read(april, whole, decoders, tmp_path):
     rewrite_index(
         april, lambda text: "".join(line for line in text.splitlines(True) if "i.imgur.com/" not in line[40:])
