@@ -17,7 +17,7 @@ from imgmine.archives.extract import inputs_fingerprint as inputs_of_all
 from imgmine.archives.imgur import UrlKind, classify_url
 from imgmine.archives.item import FileMissing, Item, ItemRestricted
 from imgmine.archives.record_budget import RecordBudget
-from imgmine.archives.remote_file import RemoteFile, WrongBytes
+from imgmine.archives.remote_file import FetchFailed, RemoteFile, WrongBytes
 from imgmine.archives.selection_plan import (
     LARGEST_SHARE,
     REQUEST_BYTES,
@@ -217,7 +217,7 @@ class _Span(io.RawIOBase):
 def read_index(client: ArchiveOrg, item: Item) -> dict[str, list[CdxEntry]]:
     """Return what the item's CDX say of each of its WARC files.
 
-    Raises `IndexUnusable` where the item has no CDX that can be gone by, and `FetchFailed`.
+    Raises `IndexUnusable` where the item has no CDX that can be gone by, or it does not come.
     """
     if not item.cdx_indexes:
         raise IndexUnusable(f"{item.identifier} has no CDX.")
@@ -226,7 +226,8 @@ def read_index(client: ArchiveOrg, item: Item) -> dict[str, list[CdxEntry]]:
         try:
             with RemoteStream(RemoteFile(client, item.identifier, file)) as stream:
                 index = read_cdx(stream.read() or b"")
-        except (FileMissing, ItemRestricted, WrongBytes) as error:
+        except (FetchFailed, FileMissing, ItemRestricted, WrongBytes) as error:
+            # Where IA is away as a whole, fetching the WARC files says so.
             raise IndexUnusable(str(error)) from error
         for name, found in index.items():
             if name in entries:

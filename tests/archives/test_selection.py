@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.cdx import CdxEntry, IndexUnusable
 from imgmine.archives.extract import extract_archive
-from imgmine.archives.remote_file import RemoteFile
+from imgmine.archives.remote_file import FetchFailed, RemoteFile
 from imgmine.archives.retry import RetryPolicy
 from imgmine.archives.selection import SelectedWarc, _Listed, extract_selected
 from imgmine.archives.selection_plan import Plan, is_wanted, make_plan, mark_known
@@ -125,13 +125,13 @@ def whole(archives, april, decoders, tmp_path):
     return extract_archive(april.name, warcs, tmp_path / "whole", decoders=decoders)
 
 
-def select(folder, decoders, scratch, fault=None, **parameters):
+def select(folder, decoders, scratch, fault=None, path="*/items/*.warc.zst", **parameters):
     """Return what selective reading gives, what was said, and the bytes that the server sent of WARC files."""
     with serve(folder.parent) as server:
         client = ArchiveOrg(server.url, retry=RetryPolicy(attempts=3, first_wait=0.001))
         item = client.item(folder.name)
         if fault is not None:
-            server.faults.add(fault, path="*/items/*.warc.zst", **parameters)
+            server.faults.add(fault, path=path, **parameters)
         said = []
         found = extract_selected(client, item, scratch, decoders=decoders, on_wrong=said.append)
         sent = sum(request.sent for request in server.requests if request.path.endswith(".warc.zst"))
@@ -229,6 +229,18 @@ def test_an_item_without_an_index_is_read_whole(april, whole, decoders, tmp_path
     found, said, _ = select(april, decoders, tmp_path / "s")
     assert "has no CDX" in said[0]
     assert_same(found.extraction, whole)
+
+
+def test_an_index_that_does_not_come_leads_to_a_full_read(april, whole, decoders, tmp_path):
+    found, said, _ = select(april, decoders, tmp_path / "s", "status", path="*.cdx.gz", status=503, times=None)
+    assert len(said) == 1
+    assert "at last: HTTP 503" in said[0]
+    assert_same(found.extraction, whole)
+
+
+def test_where_nothing_comes_the_warc_file_is_what_failed(april, decoders, tmp_path):
+    with pytest.raises(FetchFailed, match="warc.zst: 3 failures in a row"):
+        select(april, decoders, tmp_path / "s", "status", path="*/items/*", status=503, times=None)
 
 
 def test_an_archive_of_originals_is_read_whole(archives, decoders, tmp_path):
