@@ -5,6 +5,7 @@ Which they are is `selection_plan`'s; fetching byte ranges `streaming`'s; what b
 
 import io
 import shutil
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import BinaryIO, Unpack, cast
 
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.cdx import CdxEntry, IndexUnusable, read_cdx
-from imgmine.archives.extract import Extraction, PassOptions, Warc, extract_archive
+from imgmine.archives.extract import Extraction, PassOptions, Warc
 from imgmine.archives.extract import inputs_fingerprint as inputs_of_all
 from imgmine.archives.imgur import UrlKind, classify_url
 from imgmine.archives.item import FileMissing, Item, ItemRestricted
@@ -24,16 +25,16 @@ from imgmine.archives.selection_plan import (
     UNLISTED_BYTES,
     FindKnown,
     Plan,
+    Span,
     mark_known,
     plan_archive,
 )
 from imgmine.archives.streaming import (
     RangesIgnored,
     RemoteStream,
+    extract_checked,
     extract_streamed,
-    of_all_bytes,
     opener,
-    require_checked,
 )
 from imgmine.archives.warc import Damage, WarcRecord, read_warc
 from imgmine.archives.zstd_walk import DICTIONARY_FRAME_MAGIC, SKIPPABLE_HEADER, skippable_length
@@ -123,32 +124,64 @@ class WholeWarc:
                 del found
 
 
-class SelectedWarc:
-    """A WARC file of which only the planned spans are fetched, each with the file's dictionary in front of it."""
+class _SpanDamaged(IndexUnusable):
+    """A span is damaged from byte `offset` of the file on, which may be for how it came."""
 
-    def __init__(self, remote: RemoteFile, plan: Plan, listed: _Listed) -> None:
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class SelectedWarc:
+    """A WARC file of which only the planned spans are fetched, each with the file's dictionary in front of it.
+
+    A span that comes damaged is fetched once more, from the damage on; `on_wrong` is told.
+    """
+
+    def __init__(
+        self, remote: RemoteFile, plan: Plan, listed: _Listed, on_wrong: Callable[[str], None] | None = None
+    ) -> None:
         self._remote = remote
         self._plan = plan
         self._listed = listed
+        self._on_wrong = on_wrong
 
     def records(self) -> Iterator[WarcRecord | Damage | CdxEntry]:
         """Yield the records of the spans, and the entries of all others, in the order of the file.
 
-        Raises `IndexUnusable` where the bytes are not what the index says, or are damaged, and `RangesIgnored`.
+        Raises `IndexUnusable` where the bytes are not what the index says, or stay damaged, and `RangesIgnored`.
         """
         unread = self._outside_spans()
         waiting = next(unread, None)
-        dictionary = self._dictionary_frame() if self._plan.spans else b""
-        budget = RecordBudget()
-        with RemoteStream(self._remote, spans=self._plan.spans) as stream:
-            for start, end in self._plan.spans:
-                while waiting is not None and waiting.offset < start:
-                    yield waiting
-                    waiting = next(unread, None)
-                yield from self._read_span(stream, dictionary, start, end, budget)
+        for found in self._in_spans():
+            while waiting is not None and waiting.offset < found.offset:
+                yield waiting
+                waiting = next(unread, None)
+            yield found
+            del found
         while waiting is not None:
             yield waiting
             waiting = next(unread, None)
+
+    def _in_spans(self) -> Iterator[WarcRecord]:
+        left = deque[Span](self._plan.spans)
+        is_second_try = False
+        budget = RecordBudget()
+        while left:
+            dictionary = self._dictionary_frame()  # anew at each try: what was wrong may have been this
+            with RemoteStream(self._remote, spans=tuple(left)) as stream:
+                try:
+                    while left:
+                        yield from self._read_span(stream, dictionary, *left[0], budget)
+                        left.popleft()
+                        is_second_try = False
+                except _SpanDamaged as damaged:
+                    if is_second_try:
+                        raise
+                    is_second_try = True
+                    left[0] = damaged.offset, left[0][1]
+                    if self._on_wrong is not None:
+                        self._on_wrong(f"{damaged} From there on the span is fetched once more.")
 
     def _read_span(
         self, stream: RemoteStream, dictionary: bytes, start: int, end: int, budget: RecordBudget
@@ -156,17 +189,28 @@ class SelectedWarc:
         span = cast(BinaryIO, _Span(dictionary, stream, end - start))
         missing = {entry.offset for entry in self._plan.entries if start <= entry.offset < end}
         budget.begin = start - len(dictionary)
+        sound_until, last = end, -1
+        damage: Damage | None = None
         for found in read_warc(span, needs_checksums=True, budget=budget):
-            offset = found.offset - len(dictionary) + start
+            offset = max(start, found.offset - len(dictionary) + start)
             if isinstance(found, Damage):
-                raise IndexUnusable(f"{self._remote}: {found.reason}, at byte {offset:,}, which the CDX does not say.")
+                sound_until, damage = offset, found
+                break
             missing.discard(offset)
             found = found._replace(offset=offset)
             self._listed.check(self._remote.file.name, found)
             yield found
             del found
-        if missing:
-            raise IndexUnusable(f"{self._remote}: no record begins at byte {min(missing):,}, where the CDX has one.")
+            last = offset
+        lost = min(missing, default=sound_until)
+        if lost < sound_until:
+            raise IndexUnusable(f"{self._remote}: no record begins at byte {lost:,}, where the CDX has one.")
+        if damage is not None:
+            reason = f"{self._remote}: {damage.reason}, at byte {sound_until:,}, which the CDX does not say."
+            # What follows a record in its frame had the frame's checksum, and at the end there is nothing to fetch.
+            if last < sound_until < end:
+                raise _SpanDamaged(reason, sound_until)
+            raise IndexUnusable(reason)
 
     def _outside_spans(self) -> Iterator[CdxEntry]:
         spans = iter(self._plan.spans)
@@ -250,7 +294,8 @@ def extract_selected(
     The tables are those of a full read but for the records that were not fetched: their rows in the ledger have what
     the CDX says and the decision `not_fetched`. Where the index cannot be used, or what is read differs from what it
     says, all is read; `on_wrong` is told why. Each record's integrity is the checksum of its compressed frame, as the
-    MD5 of a file that is not read whole cannot be checked. With `find_known`, records of files that earlier archives
+    MD5 of a file that is not read whole cannot be checked; where one that is read whole is wrong, what is selected is
+    read once more. Raises what `extract_streamed` raises. With `find_known`, records of files that earlier archives
     have are not fetched either, by what the CDX says of their SHA-1: their rows name the file as `known_as`.
     """
     item.require_available()
@@ -261,21 +306,22 @@ def extract_selected(
             index = mark_known(index, find_known)
         plans = plan_archive(item, index)
         listed = _Listed(plans, index)
-        folder.mkdir(parents=True)
-        streams: list[RemoteStream] = []
-        warcs: list[Warc] = []
-        for file in item.warcs:
-            remote, plan = RemoteFile(client, item.identifier, file), plans[file.name]
-            opened = opener(remote, streams)
-            if plan is not None:
-                warcs.append((file.name, SelectedWarc(remote, plan, listed)))
-            elif listed.is_needed:
-                warcs.append((file.name, WholeWarc(file.name, opened, listed)))
-            else:
-                warcs.append((file.name, opened))
-        extraction = extract_archive(item.identifier, warcs, folder, **of_all_bytes(item, how))
-        require_checked(item, streams)
-    except (IndexUnusable, RangesIgnored, WrongBytes) as error:
+
+        def sources(streams: list[RemoteStream], tries: int) -> list[Warc]:
+            warcs: list[Warc] = []
+            for file in item.warcs:
+                remote, plan = RemoteFile(client, item.identifier, file), plans[file.name]
+                opened = opener(remote, streams, tries)
+                if plan is not None:
+                    warcs.append((file.name, SelectedWarc(remote, plan, listed, on_wrong)))
+                elif listed.is_needed:
+                    warcs.append((file.name, WholeWarc(file.name, opened, listed)))
+                else:
+                    warcs.append((file.name, opened))
+            return warcs
+
+        extraction = extract_checked(item, folder, sources, on_wrong, how)
+    except (IndexUnusable, RangesIgnored) as error:
         if on_wrong is not None:
             on_wrong(f"All of {item.identifier} is read: {error}")
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from typing import BinaryIO, Unpack, cast
 import requests
 
 from imgmine.archives.archive_org import ArchiveOrg
-from imgmine.archives.extract import Extraction, PassOptions, extract_archive
+from imgmine.archives.extract import Extraction, PassOptions, Warc, extract_archive
 from imgmine.archives.item import Item
 from imgmine.archives.part_file import Validators
 from imgmine.archives.remote_file import FetchFailed, RemoteFile, WrongBytes
@@ -185,13 +185,31 @@ def extract_streamed(
     Raises what `extract_archive` raises, `Unavailable`, `FetchFailed` and `WrongBytes`.
     """
     item.require_available()
+
+    def sources(streams: list[RemoteStream], tries: int) -> list[Warc]:
+        return [(file.name, opener(RemoteFile(client, item.identifier, file), streams, tries)) for file in item.warcs]
+
+    return extract_checked(item, scratch, sources, on_wrong, how)
+
+
+def extract_checked(
+    item: Item,
+    scratch: Path,
+    sources: Callable[[list[RemoteStream], int], list[Warc]],
+    on_wrong: Callable[[str], None] | None,
+    how: PassOptions,
+) -> Extraction:
+    """Make the pass over `sources`, and once more where the bytes of one turn out to be wrong.
+
+    `sources` gets a list, in which it notes the streams that it opens of whole files, and which try it is, from 1.
+    Raises what `extract_archive` and reading the sources raise, and `WrongBytes` at last.
+    """
     for tries in range(1, TRIES + 1):
         folder = scratch / f"read-{tries}"
         folder.mkdir(parents=True)
         streams: list[RemoteStream] = []
-        warcs = [(file.name, opener(RemoteFile(client, item.identifier, file), streams, tries)) for file in item.warcs]
         try:
-            extraction = extract_archive(item.identifier, warcs, folder, **of_all_bytes(item, how))
+            extraction = extract_archive(item.identifier, sources(streams, tries), folder, **_of_all_bytes(item, how))
         except WrongBytes as wrong:
             shutil.rmtree(folder)
             if tries == TRIES:
@@ -199,12 +217,12 @@ def extract_streamed(
             if on_wrong is not None:
                 on_wrong(str(wrong))
         else:
-            require_checked(item, streams)
+            _require_checked(item, streams)
             return extraction
     raise AssertionError("unreachable")
 
 
-def of_all_bytes(item: Item, how: PassOptions) -> PassOptions:
+def _of_all_bytes(item: Item, how: PassOptions) -> PassOptions:
     """Return the options with a `progress` that is told the bytes of all WARC files, which streams do not know."""
     progress = how.get("progress")
     if progress is None:
@@ -213,7 +231,7 @@ def of_all_bytes(item: Item, how: PassOptions) -> PassOptions:
     return {**how, "progress": lambda done, _: progress(done, total)}
 
 
-def require_checked(item: Item, streams: Sequence[RemoteStream]) -> None:
+def _require_checked(item: Item, streams: Sequence[RemoteStream]) -> None:
     """Raise where a stream was not read to its end, so that nothing is sure of it."""
     if not all(stream.is_checked for stream in streams):
         raise ImgmineError(f"{item.identifier}: a WARC file was not read to its end. Nothing of it is published.")

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.cdx import CdxEntry, IndexUnusable
 from imgmine.archives.extract import extract_archive
-from imgmine.archives.remote_file import FetchFailed, RemoteFile
+from imgmine.archives.remote_file import FetchFailed, RemoteFile, WrongBytes
 from imgmine.archives.retry import RetryPolicy
 from imgmine.archives.selection import SelectedWarc, _Listed, extract_selected
 from imgmine.archives.selection_plan import Plan, is_wanted, make_plan, mark_known
+from imgmine.archives.warc import WarcRecord
 from imgmine.dataset.funnel import check_funnel
 from imgmine.dataset.known_files import KnownFiles
 from imgmine.demo.archives import make_archives
@@ -169,14 +170,86 @@ def test_tables_differ_from_a_full_read_only_by_what_was_not_fetched(april, whol
     assert [s.path.read_bytes() for s in found.extraction.shards] == [s.path.read_bytes() for s in whole.shards]
 
 
-@pytest.mark.parametrize(("fault", "times"), [("flip", 3), ("ignore_range", 50)])
-def test_bytes_that_are_not_what_the_index_says_lead_to_a_full_read(april, whole, decoders, tmp_path, fault, times):
-    # The third request is the first for records; the two before it are for the dictionary.
-    first = next(row for row in whole.records.to_pylist() if row["decision"] == "kept")
-    found, said, _ = select(april, decoders, tmp_path / "s", fault, after=first["warc_offset"] + 100, times=times)
+def test_a_server_that_ignores_ranges_leads_to_a_full_read(april, whole, decoders, tmp_path):
+    found, said, _ = select(april, decoders, tmp_path / "s", "ignore_range", times=50)
     assert len(said) == 1
     assert found.reason
     assert_same(found.extraction, whole)
+
+
+def place_of_a_kept_file(extraction, nth):
+    """Return the WARC file of the `nth` record that is kept, and the offset of a byte inside it."""
+    row = [row for row in extraction.records.to_pylist() if row["decision"] == "kept"][nth]
+    return row["warc_file"], row["warc_offset"] + 100
+
+
+# The third request is the first for records; the two before it are for the dictionary.
+@pytest.mark.parametrize(("nth", "times"), [(0, 3), (2, 3), (None, 2)], ids=["first", "later", "dictionary"])
+def test_a_span_that_comes_damaged_is_fetched_once_more(april, decoders, tmp_path, nth, times):
+    sound, _, _ = select(april, decoders, tmp_path / "sound")
+    after = 100 if nth is None else place_of_a_kept_file(sound.extraction, nth)[1]
+    found, said, _ = select(april, decoders, tmp_path / "s", "flip", after=after, times=times)
+    assert len(said) == 1
+    assert "fetched once more" in said[0]
+    assert found.reason == ""
+    assert_same(found.extraction, sound.extraction)
+
+
+def test_a_span_that_stays_damaged_leads_to_a_full_read(april, decoders, tmp_path):
+    name, place = place_of_a_kept_file(select(april, decoders, tmp_path / "sound")[0].extraction, 0)
+    content = bytearray((april / name).read_bytes())
+    content[place] ^= 0xFF
+    (april / name).write_bytes(content)
+    item = json.loads((april / "item.json").read_text())
+    [listed] = [file for file in item["files"] if file["name"] == name]
+    listed["md5"] = hashlib.md5(content).hexdigest()
+    listed.pop("sha1", None)
+    (april / "item.json").write_text(json.dumps(item))
+    (tmp_path / "whole").mkdir()
+    warcs = [(path.name, path) for path in april.glob("*.warc.zst")]
+    whole = extract_archive(april.name, warcs, tmp_path / "whole", decoders=decoders)
+    found, said, _ = select(april, decoders, tmp_path / "s")
+    assert ["fetched once more" in said[0], said[1].startswith("All of")] == [True, True]
+    assert len(said) == 2
+    assert whole.counts["damaged"] == 1
+    assert_same(found.extraction, whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "records"),
+    [(lambda record: record[:-2], 1), (lambda record: record + b"rubbish", 1), (lambda record: b"rubbish", 0)],
+    ids=["its last line break is missing", "something is behind it in its frame", "it is none"],
+)
+def test_no_second_try_passes_over_damage_or_gives_a_record_twice(internet_archive, tmp_path, change, records):
+    name = f"archive-{next(COUNT):05d}"
+    frame = zstandard.ZstdCompressor(write_checksum=True).compress(change(Answer(ORIGINAL, PAYLOADS[0]).record()))
+    write_warc(tmp_path / "a.warc.zst", [])
+    dictionary = (tmp_path / "a.warc.zst").read_bytes()
+    put_item(internet_archive.root, {"a.warc.zst": dictionary + frame + frame}, name)
+    client = ArchiveOrg(internet_archive.url)
+    [file] = client.item(name).files
+    start = len(dictionary)
+    plan = Plan(((start, start + len(frame)),), (entry(start, len(frame)),))
+    found = SelectedWarc(RemoteFile(client, name, file), plan, _Listed({}, {})).records()
+    for _ in range(records):
+        assert isinstance(next(found), WarcRecord)
+    with pytest.raises(IndexUnusable):
+        next(found)
+
+
+def test_a_file_read_whole_that_comes_wrong_has_the_selection_read_once_more(april, decoders, tmp_path):
+    name = sorted(path.name for path in april.glob("*.warc.zst"))[-1]
+    rewrite_index(april, lambda text: "".join(line for line in text.splitlines(True) if name not in line))
+    sound, _, _ = select(april, decoders, tmp_path / "sound")
+    assert sound.bytes_read < sound.bytes_in_all
+    path = f"*/items/*/{name}"
+    found, said, _ = select(april, decoders, tmp_path / "s", "flip", path, after=100_000)
+    assert len(said) == 1
+    assert "the MD5 should be" in said[0]
+    assert (found.reason, found.bytes_read) == ("", sound.bytes_read)
+    assert_same(found.extraction, sound.extraction)
+    with pytest.raises(WrongBytes, match="after 2 tries"):
+        select(april, decoders, tmp_path / "t", "flip", path, after=100_000, times=None)
 
 
 def rewrite_index(folder, change):
@@ -239,7 +312,7 @@ def test_an_index_that_does_not_come_leads_to_a_full_read(april, whole, decoders
 
 
 def test_where_nothing_comes_the_warc_file_is_what_failed(april, decoders, tmp_path):
-    with pytest.raises(FetchFailed, match="warc.zst: 3 failures in a row"):
+    with pytest.raises(FetchFailed, match=r"warc\.zst: 3 failures in a row"):
         select(april, decoders, tmp_path / "s", "status", path="*/items/*", status=503, times=None)
 
 
