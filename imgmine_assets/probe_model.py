@@ -9,7 +9,7 @@ from imgmine.dataset.labelled import labelled_vectors
 from imgmine.dataset.labels import read_labels
 from imgmine.models import probe_model as stage
 from imgmine.models.category_list import read_categories
-from imgmine.models.probe_card import TEXT, probe_card, without_vectors
+from imgmine.models.probe_card import TEXT, probe_card
 from imgmine.models.probe_model import NoProbes, ProbeModel, ProbeModelError
 from imgmine.scratch import scratch_folder
 from imgmine.store.base import Store
@@ -71,14 +71,14 @@ def probe_model(
             model = stage.fit_probes(found.labelled, embedder, {"inputs": inputs})
         if found.missing:
             some = ", ".join(digest.hex() for digest in sorted(found.missing)[:_MOST_NAMED])
-            context.log.warning(f"{without_vectors(model)} Of {len(found.missing)}, the first: {some}.")
+            context.log.warning(f"{stage.without_vectors(model)} Of {len(found.missing)}, the first: {some}.")
         if not model.labels:
             stage.require_vectors(model, found.others)
             stage.withdraw_probes(opened)
             context.log.info(f"No probe is fitted. {_refusals(model)}")
             return
         if not as_before:
-            stage.publish_probes(opened, model)
+            stage.publish_probes(opened, model, probe_card(model))
         yield _result(opened, model, len(found.missing), as_before, time.monotonic() - started)
 
 

@@ -4,15 +4,13 @@ It draws what is in the report, and decides nothing. The same probes give the sa
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from imgmine.figures import BLUE, GREY, RED, new_figure, png
 from imgmine.models.probe import FOLDS, REPEATS
-
-if TYPE_CHECKING:
-    from imgmine.models.probe_model import ProbeModel
+from imgmine.models.probe_model import ProbeModel, without_vectors
 
 TEXT, PLOT = "CARD.md", "probabilities.png"
 # A probe that tells held-out pictures apart no better than this is hardly better than chance.
@@ -23,7 +21,7 @@ _COLUMNS = 2
 _ROW = 2.3  # inches
 
 
-def probe_card(model: "ProbeModel") -> dict[str, bytes]:
+def probe_card(model: ProbeModel) -> dict[str, bytes]:
     """Return the card's files by name: `CARD.md` and, where a label has a probe, the plot that it shows (PNG)."""
     reports: Mapping[str, Mapping[str, Any]] = model.report["labels"]
     drawn = {label: report for label, report in reports.items() if "held_out" in report}
@@ -55,21 +53,7 @@ def probabilities_plot(reports: Mapping[str, Mapping[str, Any]]) -> bytes:
     return png(figure)
 
 
-def without_vectors(model: "ProbeModel") -> str:
-    """Return how many pictures of each label have no vector, and what to do; empty where all have one."""
-    reports: Mapping[str, Mapping[str, Any]] = model.report["labels"]
-    missing = {label: sum(report["without_vector"].values()) for label, report in reports.items()}
-    told = ", ".join(f"{label}: {count}" for label, count in missing.items() if count)
-    if not told:
-        return ""
-    return (
-        f"Labelled pictures without a vector of {model.embedder}, which count for nothing ({told}): materialize "
-        "embeddings of the archives that have them (imgmine explain HASH names those), then probe_model. imgmine label "
-        "remove takes back what was said of pictures that are gone."
-    )
-
-
-def _text(model: "ProbeModel", drawn: bool) -> str:
+def _text(model: ProbeModel, drawn: bool) -> str:
     reports: Mapping[str, Mapping[str, Any]] = model.report["labels"]
     lines = [
         f"# Probes {model.version}",

@@ -18,7 +18,6 @@ from imgmine.decisions import ProbeDecision
 from imgmine.errors import ImgmineError, PersonNeeded
 from imgmine.models.one_thread import one_thread
 from imgmine.models.probe import LEAST, Probe, TooFewLabels, fit_probe, sigmoid
-from imgmine.models.probe_card import probe_card, without_vectors
 from imgmine.models.vectors import vectors_of
 from imgmine.store.base import NotInStore, Store
 from imgmine.store.tables import PROBE_SCORES, Provenance, from_parquet, to_parquet
@@ -135,6 +134,20 @@ def fit_probes(labelled: Mapping[str, Labelled], embedder: str, about: Mapping[s
     )
 
 
+def without_vectors(model: ProbeModel) -> str:
+    """Return how many pictures of each label have no vector, and what to do; empty where all have one."""
+    reports: Mapping[str, Mapping[str, Any]] = model.report["labels"]
+    missing = {label: sum(report["without_vector"].values()) for label, report in reports.items()}
+    told = ", ".join(f"{label}: {count}" for label, count in missing.items() if count)
+    if not told:
+        return ""
+    return (
+        f"Labelled pictures without a vector of {model.embedder}, which count for nothing ({told}): materialize "
+        "embeddings of the archives that have them (imgmine explain HASH names those), then probe_model. imgmine label "
+        "remove takes back what was said of pictures that are gone."
+    )
+
+
 def require_vectors(model: ProbeModel, others: Mapping[str, int]) -> None:
     """Raise `TooFewVectors` where a label without a probe would have enough pictures if all of them had a vector.
 
@@ -195,8 +208,8 @@ def score_archive(embeddings: pa.Table, model: ProbeModel) -> pa.Table:
     )
 
 
-def publish_probes(store: Store, model: ProbeModel) -> None:
-    """Publish the probes and their card, then say that they are in use."""
+def publish_probes(store: Store, model: ProbeModel, card: Mapping[str, bytes]) -> None:
+    """Publish the probes and their card, files by name, then say that they are in use."""
     table = pa.Table.from_arrays(
         [
             pa.array(model.labels, pa.string()),
@@ -209,7 +222,7 @@ def publish_probes(store: Store, model: ProbeModel) -> None:
     files = {
         PARAMETERS_FILE: to_parquet(table, Provenance("probe_model", CODE_VERSION, model.version)),
         REPORT_FILE: report.encode(),
-        **probe_card(model),
+        **card,
     }
     for name, data in files.items():
         store.put_bytes(f"{FOLDER}/{model.version}/{name}", data)

@@ -146,7 +146,7 @@ def test_an_archive_without_images_has_empty_tables_and_passes_every_check(work:
     card = load_card(find_model(work.settings.embedder))
     store = LocalStore(work.store)
     weights = np.zeros((1, card.dimension))
-    publish_probes(store, ProbeModel(card.version, ("good",), weights, np.zeros(1), {"labels": {}}))
+    publish_probes(store, ProbeModel(card.version, ("good",), weights, np.zeros(1), {"labels": {}}), {})
     try:
         names = [each.removesuffix("_scores") + "_scores" for each in ("anomaly", "nsfw", "watermark", "probe")]
         judging = replace(work, settings=replace(work.settings, watermark_model=SHIPPED_NAME))

@@ -37,7 +37,7 @@ def model() -> ProbeModel:
 
 def test_a_label_with_too_few_pictures_has_no_probe_and_the_card_says_so(model: ProbeModel, tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    publish_probes(store, model)
+    publish_probes(store, model, probe_card(model))
     assert model.labels == ("good",)
     card = store.get_bytes(f"{FOLDER}/{model.version}/{TEXT}").decode()
     assert "| rare | 5 | 5 | | | | | | no probe: 5 distinct pictures are labelled yes and 5 no; 20 of each" in card
@@ -46,7 +46,7 @@ def test_a_label_with_too_few_pictures_has_no_probe_and_the_card_says_so(model: 
 
 def test_the_card_draws_what_held_out_pictures_had_and_is_the_same_each_time(model: ProbeModel, tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    publish_probes(store, model)
+    publish_probes(store, model, probe_card(model))
     held_out = model.report["labels"]["good"]["held_out"]
     assert (sum(held_out["yes"]), sum(held_out["no"])) == (25, 25)
     assert sum(held_out["yes"][10:]) > 20 > 5 > sum(held_out["no"][10:])
@@ -69,7 +69,7 @@ def test_other_vectors_or_values_have_another_digest() -> None:
 
 def test_what_is_published_is_what_was_fitted(model: ProbeModel, tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    publish_probes(store, model)
+    publish_probes(store, model, probe_card(model))
     found = current_probes(store)
     assert (found.version, found.labels, found.embedder, found.report) == (
         model.version,
@@ -86,7 +86,7 @@ def test_what_is_published_is_what_was_fitted(model: ProbeModel, tmp_path: Path)
 
 def test_another_models_parameters_are_not_taken_for_these(model: ProbeModel, tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    publish_probes(store, model)
+    publish_probes(store, model, probe_card(model))
     key = f"{FOLDER}/{model.version}/{REPORT_FILE}"
     store.put_bytes(key, store.get_bytes(key).replace(b"m-1", b"m-2"))
     with pytest.raises(ProbeModelError, match="damaged"):
