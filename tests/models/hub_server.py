@@ -72,7 +72,8 @@ def hub_server(files: dict[str, bytes]) -> Iterator[Hub]:
                 self.wfile.write(data[start : start + hub.break_off_after.pop(0)])
                 self.close_connection = True
             else:
-                self.wfile.write(data[start:])
+                with contextlib.suppress(BrokenPipeError):  # a client that sees at once that it wants none of it
+                    self.wfile.write(data[start:])
 
         def answer(self, status: int, heads: dict[str, str] | None = None) -> None:
             self.send_response(status)
