@@ -7,7 +7,7 @@ import time
 
 import dagster as dg
 
-from imgmine.amounts import readable_bytes
+from imgmine.amounts import counted, readable_bytes
 from imgmine.archives.download import Progress
 from imgmine.archives.item import Item, manifest_bytes
 from imgmine.archives.part_file import is_verified
@@ -57,7 +57,7 @@ def raw_archives(
         opened = store.open()
         opened.check()  # before gigabytes are fetched for a store that does not take them
         item = archive_org.item(archive)
-        context.log.info(f"{archive}: {len(item.warcs)} WARC files, {readable_bytes(item.warc_bytes)}")
+        context.log.info(f"{archive}: {counted(len(item.warcs), 'WARC file')}, {readable_bytes(item.warc_bytes)}")
         begun = time.monotonic()
         caches = archive_org.mode is FetchMode.CACHE
         if caches and (removed := archive_org.make_room(item, lambda name: _was_read(opened, name))):
@@ -67,7 +67,9 @@ def raw_archives(
         manifest = manifest_bytes(item)
         opened.put_bytes(manifest_key(archive), manifest)
         wrong = _wrong_files(item, archive_org) if caches else _files_without_md5(item)
-    looked_at = f"{len(item.warcs)} WARC files{'' if caches else ', whose bytes are checked as they are read'}"
+    looked_at = (
+        f"{counted(len(item.warcs), 'WARC file')}{'' if caches else ', whose bytes are checked as they are read'}"
+    )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_digest(manifest)),
         metadata={
