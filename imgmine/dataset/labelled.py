@@ -131,9 +131,7 @@ def _found_in(
     except NotInStore:
         return {}
     except (pa.ArrowException, OSError) as error:
-        raise UnreadableFile(
-            f"{key} in the store cannot be read ({first_line(error)}). imgmine doctor says what to do."
-        ) from error
+        raise UnreadableFile(f"{key} in the store cannot be read ({first_line(error)})") from error
 
 
 def _vectors(store: Store, archive: str, wanted: Set[bytes], embedder: str) -> dict[bytes, np.ndarray]:

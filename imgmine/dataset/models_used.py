@@ -64,7 +64,7 @@ def _used_by(table: str, path: Path) -> tuple[str, str | None]:
     try:
         metadata = key_values(pq.read_metadata(path))
     except (pa.ArrowException, OSError) as error:
-        raise UnreadableFile(f"{path} cannot be read ({first_line(error)}). imgmine doctor says what to do.") from error
+        raise UnreadableFile(f"{path} cannot be read ({first_line(error)})") from error
     model = metadata.get(JUDGED_BY[table], "unknown")
     embedder = embedder_of(metadata) if table == "embeddings" and "model" in metadata else metadata.get("embedder")
     return model, embedder

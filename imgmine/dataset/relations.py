@@ -53,14 +53,17 @@ class DamagedTable(PersonNeeded):
 
 
 class UnreadableFile(PersonNeeded):
-    """A published table of an archive cannot be read."""
+    """A published table of an archive cannot be read; `fault` says which and why, without a full stop."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"{fault}. imgmine doctor says what to do.")
 
 
 def unreadable_file(error: Exception) -> UnreadableFile | None:
     """Return what to tell a person of an error of DuckDB that names a Parquet file; None of any other error."""
     if not isinstance(error, duckdb.Error) or not _NAMED_FILE.search(first_line(error)):
         return None
-    return UnreadableFile(f"{first_line(error)}. imgmine doctor says what to do.")
+    return UnreadableFile(first_line(error))
 
 
 def connect(database: Path | None = None, *, read_only: bool = False, memory: str = "1GB") -> duckdb.DuckDBPyConnection:
