@@ -78,7 +78,7 @@ def inputs_fingerprint(item: Item, shard_bytes: int = SHARD_BYTES, known: Collec
     )
 
 
-class _Listed:
+class Listed:
     """Sees to it that a record that no index lists is not of an id whose originals were left out as known."""
 
     def __init__(self, plans: Mapping[str, Plan | None], index: Mapping[str, Sequence[CdxEntry]]) -> None:
@@ -110,7 +110,7 @@ class _Listed:
 class WholeWarc:
     """A WARC file that is read whole, beside others of which known files are left out."""
 
-    def __init__(self, name: str, opened: Callable[[], BinaryIO], listed: _Listed) -> None:
+    def __init__(self, name: str, opened: Callable[[], BinaryIO], listed: Listed) -> None:
         self._name = name
         self._opened = opened
         self._listed = listed
@@ -139,7 +139,7 @@ class SelectedWarc:
     """
 
     def __init__(
-        self, remote: RemoteFile, plan: Plan, listed: _Listed, on_wrong: Callable[[str], None] | None = None
+        self, remote: RemoteFile, plan: Plan, listed: Listed, on_wrong: Callable[[str], None] | None = None
     ) -> None:
         self._remote = remote
         self._plan = plan
@@ -305,7 +305,7 @@ def extract_selected(
         if find_known is not None:
             index = mark_known(index, find_known)
         plans = plan_archive(item, index)
-        listed = _Listed(plans, index)
+        listed = Listed(plans, index)
 
         def sources(streams: list[RemoteStream], tries: int) -> list[Warc]:
             warcs: list[Warc] = []

@@ -14,17 +14,6 @@ from tests.archives.item_on_disk import COLLECTION, IDENTIFIER, put_item, put_li
 
 
 @pytest.fixture
-def server(tmp_path):
-    with serve(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def waits():
-    return []
-
-
-@pytest.fixture
 def client(server, waits):
     retry = RetryPolicy(attempts=4, first_wait=0.001, sleep=waits.append)
     return ArchiveOrg(server.url, "someone@example.org", retry=retry, timeout=20, search_page=1_000)

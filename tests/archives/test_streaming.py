@@ -19,16 +19,16 @@ from imgmine.demo.exchanges import Kind
 from imgmine.demo.server import serve
 from imgmine.images.decoder_pool import DecoderPool
 from tests.archives.item_on_disk import IDENTIFIER, put_item
+from tests.archives.on_the_wire import disturb, ranges
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 RETRY = RetryPolicy(attempts=3, first_wait=0.001, sleep=lambda _: None)
 
 
 @pytest.fixture
-def server(tmp_path):
+def root(tmp_path):
     put_item(tmp_path / "archive.org", {"a.zst": CONTENT})
-    with serve(tmp_path / "archive.org") as running:
-        yield running
+    return tmp_path / "archive.org"
 
 
 @pytest.fixture
@@ -39,10 +39,6 @@ def client(server):
 def remote(client, **changes):
     [file] = client.item(IDENTIFIER).files
     return RemoteFile(client, IDENTIFIER, replace(file, **changes))
-
-
-def ranges(server):
-    return [request.range for request in server.requests if "/items/" in request.path]
 
 
 def test_a_stream_is_connected_again_at_the_byte_where_it_was_cut(server, client):
@@ -57,11 +53,7 @@ def test_a_stream_is_connected_again_at_the_byte_where_it_was_cut(server, client
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 2_000_000), max_size=5), st.integers(0, 2), st.integers(10_000, 500_000))
 def test_however_it_comes_and_is_read_the_bytes_are_the_same(server, client, cuts, ignored, size):
-    server.faults.clear()
-    for cut in cuts:
-        server.faults.add("cut", after=cut, path="*/items/*")
-    if ignored:
-        server.faults.add("ignore_range", times=ignored)
+    disturb(server, cuts, ignored)
     patient = ArchiveOrg(server.url, retry=replace(RETRY, attempts=10))
     with RemoteStream(remote(patient)) as stream:
         read = bytearray()

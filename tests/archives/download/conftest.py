@@ -4,7 +4,6 @@ import pytest
 
 from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.retry import RetryPolicy
-from imgmine.demo.server import serve
 from tests.archives.download.fetching import CONTENT, NAME
 from tests.archives.item_on_disk import put_item
 
@@ -18,17 +17,6 @@ def root(tmp_path):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def server(root):
-    with serve(root) as running:
-        yield running
-
-
-@pytest.fixture
-def waits():
-    return []
 
 
 @pytest.fixture

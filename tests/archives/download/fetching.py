@@ -19,11 +19,6 @@ def fetch(client: ArchiveOrg, cache: Path, identifier: str = IDENTIFIER) -> list
     return fetch_archive(client, client.item(identifier), cache)
 
 
-def ranges(server: ArchiveServer) -> list[str | None]:
-    """What was asked of the machine that has the files."""
-    return [request.range for request in server.requests if "/items/" in request.path]
-
-
 def bytes_sent(server: ArchiveServer) -> int:
     return sum(request.sent for request in server.requests if "/items/" in request.path)
 

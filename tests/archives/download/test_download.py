@@ -14,8 +14,9 @@ from imgmine.archives.download import Progress, fetch_archive
 from imgmine.archives.item import Item
 from imgmine.archives.part_file import CacheLost, DiskFull, FetchBusy, PartFile, Validators, remove
 from imgmine.archives.remote_file import FetchFailed
-from tests.archives.download.fetching import CONTENT, KILLED, NAME, fetch, leave_part, names, ranges
+from tests.archives.download.fetching import CONTENT, KILLED, NAME, fetch, leave_part, names
 from tests.archives.item_on_disk import IDENTIFIER, put_item
+from tests.archives.on_the_wire import ranges
 
 
 def test_every_warc_of_an_item_is_fetched_and_checked(server, client, root, cache):

@@ -20,8 +20,9 @@ from imgmine.archives.download import fetch_archive
 from imgmine.archives.item import parse_item
 from imgmine.archives.part_file import PartFile, Validators
 from imgmine.archives.retry import RetryPolicy
-from tests.archives.download.fetching import CONTENT, KILLED, NAME, bytes_sent, names, ranges
+from tests.archives.download.fetching import CONTENT, KILLED, NAME, bytes_sent, names
 from tests.archives.item_on_disk import IDENTIFIER, metadata
+from tests.archives.on_the_wire import disturb, ranges
 
 PIECE = 400_000
 
@@ -81,11 +82,7 @@ def test_a_download_killed_over_several_connections_resumes_each_piece_at_its_by
     flip=st.none() | st.integers(0, len(CONTENT) - 1),
 )
 def test_whatever_goes_wrong_with_pieces_the_bytes_are_the_same(server, client, tmp_path_factory, cuts, ignored, flip):
-    server.faults.clear()
-    for cut in cuts:
-        server.faults.add("cut", after=cut, path="*/items/*")
-    if ignored:
-        server.faults.add("ignore_range", times=ignored)
+    disturb(server, cuts, ignored)
     if flip is not None:
         server.faults.add("flip", after=flip, path="*/items/*")
     patient = ArchiveOrg(server.url, retry=replace(client.retry, attempts=10))

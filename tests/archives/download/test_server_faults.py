@@ -13,8 +13,9 @@ from imgmine.archives.archive_org import ArchiveOrg
 from imgmine.archives.download import fetch_archive
 from imgmine.archives.item import FileMissing, ItemDark, ItemMissing, ItemRestricted
 from imgmine.archives.remote_file import FetchFailed, WrongBytes
-from tests.archives.download.fetching import CONTENT, NAME, fetch, leave_part, names, ranges
+from tests.archives.download.fetching import CONTENT, NAME, fetch, leave_part, names
 from tests.archives.item_on_disk import IDENTIFIER, put_item
+from tests.archives.on_the_wire import disturb, ranges
 
 
 def test_a_connection_that_breaks_more_often_than_is_borne_without_progress(server, client, waits, cache):
@@ -30,11 +31,7 @@ def test_a_connection_that_breaks_more_often_than_is_borne_without_progress(serv
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 2_000_000), max_size=6), ignored=st.integers(0, 2))
 def test_wherever_it_is_cut_the_bytes_are_the_same(server, client, tmp_path_factory, cuts, ignored):
-    server.faults.clear()
-    for cut in cuts:
-        server.faults.add("cut", after=cut, path="*/items/*")
-    if ignored:
-        server.faults.add("ignore_range", times=ignored)
+    disturb(server, cuts, ignored)
     patient = ArchiveOrg(server.url, retry=replace(client.retry, attempts=10))
     (path,) = fetch(patient, tmp_path_factory.mktemp("cache"))
     assert path.read_bytes() == CONTENT
